@@ -1,0 +1,53 @@
+"""Runs one asyncio program as a well-behaved process: uvloop, signals, one sentence for what went wrong."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvloop
+
+from dispatcher.domain.errors import DispatcherError
+
+# 128 + SIGINT: what a shell reports for a program ended by Ctrl-C.
+LEFT_AT_ONCE = 130
+
+
+def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run *main* with an event that the first SIGTERM or SIGINT sets; the second one leaves at once.
+
+    Raises the `DispatcherError` that ended it, taken out of its exception groups.
+    """
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_with_signals(main))
+    except BaseExceptionGroup as group:
+        raise _reason(group) from group
+
+
+async def _with_signals(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(LEFT_AT_ONCE)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await main(stop)
+
+
+def _reason(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Pick what to report: a `DispatcherError` where there is one, else the first leaf."""
+    leaves = list(_leaves(group))
+    return next((leaf for leaf in leaves if isinstance(leaf, DispatcherError)), leaves[0])
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found

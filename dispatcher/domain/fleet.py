@@ -1,0 +1,145 @@
+"""What messages are sent with: accounts, senders, 10DLC campaigns, brands and the pools made of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from dispatcher.domain.rate import Rate
+
+CARRIERS = ("att", "tmobile", "verizon", "other")
+Carrier = Literal["att", "tmobile", "verizon", "other"]
+
+
+class SenderKind(StrEnum):
+    """The kinds of sender that Twilio tells apart when it sets a throughput."""
+
+    SHORT_CODE = "short_code"
+    TOLL_FREE = "toll_free"
+    LONG_CODE = "long_code"
+
+
+# Message segments a second when the config gives none; a long code in a 10DLC campaign has its campaign's rates.
+# https://help.twilio.com/articles/115002943027 (short code, toll-free, long code to Canada)
+DEFAULT_RATES: Mapping[SenderKind, Rate] = {
+    SenderKind.SHORT_CODE: Rate(100, "s"),
+    SenderKind.TOLL_FREE: Rate(3, "s"),
+    SenderKind.LONG_CODE: Rate(1, "s"),
+}
+
+
+class Secret:
+    """A value that must not be seen: it prints as `***`, and only `reveal` gives it out."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the value; for the one place that puts it on the wire."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A Twilio account or subaccount. *parent* names the account whose family it belongs to."""
+
+    name: str
+    sid: str
+    auth_token: Secret
+    api_key_sid: str | None = None
+    api_key_secret: Secret | None = None
+    max_concurrency: int = 80
+    rate: Rate | None = None
+    parent: str | None = None
+
+    @property
+    def family(self) -> str:
+        """Name of the account at the top; Twilio limits it and its subaccounts together."""
+        return self.parent or self.name
+
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """User and password for HTTP Basic: the API key where there is one, else SID and token."""
+        if self.api_key_sid is not None and self.api_key_secret is not None:
+            return self.api_key_sid, self.api_key_secret.reveal()
+        return self.sid, self.auth_token.reveal()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class A2PCampaign:
+    """A registered US 10DLC campaign: all its numbers share one rate for each carrier."""
+
+    name: str
+    brand: str
+    rates: Mapping[Carrier, Rate]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brand:
+    """Who is behind 10DLC campaigns; T-Mobile caps its segments a day (US Pacific)."""
+
+    name: str
+    tmobile_daily_cap: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """A number to send from.
+
+    *rate* is None exactly when *a2p_campaign* is set: the campaign's rates hold then.
+    *prefixes* are the E.164 prefixes it can reach.
+    """
+
+    number: str
+    kind: SenderKind
+    account: str
+    rate: Rate | None = None
+    a2p_campaign: str | None = None
+    prefixes: tuple[str, ...] = ("+",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Senders that may stand in for each other, and how the pool's messages are treated.
+
+    *spill_after* and *validity* are seconds.
+    """
+
+    name: str
+    senders: tuple[str, ...]
+    spill_after: float = 10.0
+    in_doubt: Literal["resend", "unknown"] = "resend"
+    validity: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorityClass:
+    """A topic of jobs and its weight against the other classes while both wait."""
+
+    name: str
+    topic: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """Everything one can send with; every name in it resolves."""
+
+    accounts: Mapping[str, Account]
+    senders: Mapping[str, Sender]
+    a2p_campaigns: Mapping[str, A2PCampaign]
+    brands: Mapping[str, Brand]
+    pools: Mapping[str, Pool]
+    # Messages a second over an account and its subaccounts; above it Twilio answers 63017.
+    family_rate: Rate = Rate(2000, "s")

@@ -1,0 +1,34 @@
+"""A job: one message that somebody wants sent, as it stands in the jobs topics."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from dispatcher.domain.fleet import Carrier
+from dispatcher.domain.phone import E164_PATTERN
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+MAX_BODY_CHARACTERS = 1600  # Twilio's own bound, error 21617
+MAX_MEDIA_URLS = 10
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The contract with whoever publishes. One of *body*, *template* or *media_urls* is needed."""
+
+    id: Name
+    campaign: Name
+    to: Annotated[str, msgspec.Meta(pattern=E164_PATTERN)]
+    pool: Name
+    body: str | None = None
+    template: str | None = None
+    vars: Mapping[str, str] | None = None
+    media_urls: tuple[str, ...] = ()
+    send_at: Instant | None = None
+    expires_at: Instant | None = None
+    timezone: str | None = None
+    carrier: Carrier | None = None
+    tags: Mapping[str, str] | None = None

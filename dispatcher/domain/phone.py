@@ -1,0 +1,25 @@
+"""Phone numbers: their form, and how they are shown."""
+
+import re
+
+# E.164: a plus, then up to 15 digits of which the first is not zero (ITU-T E.164, section 6.2.1).
+E164_PATTERN = r"\A\+[1-9][0-9]{6,14}\Z"
+SHORT_CODE_PATTERN = r"\A[0-9]{3,8}\Z"
+_E164 = re.compile(E164_PATTERN)
+_SHORT_CODE = re.compile(SHORT_CODE_PATTERN)
+
+
+def is_e164(number: str) -> bool:
+    """Say whether *number* has the form `+12065550142`."""
+    return _E164.match(number) is not None
+
+
+def is_short_code(number: str) -> bool:
+    """Say whether *number* has the form of a short code: 3 to 8 digits without a plus."""
+    return _SHORT_CODE.match(number) is not None
+
+
+def mask(number: str) -> str:
+    """Return *number* fit for a log: `+12065550142` becomes `+1206*****42`."""
+    shown = 5 if number.startswith("+") else 2
+    return number[:shown] + "*" * max(0, len(number) - shown - 2) + number[max(shown, len(number) - 2) :]

@@ -1,0 +1,92 @@
+"""The settings of each part, as frozen values; `dispatcher.config` makes them from the file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dispatcher.domain.fleet import Fleet, PriorityClass, Secret
+from dispatcher.domain.topics import Topics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """An address to listen on."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSettings:
+    """How to reach Kafka. *security* goes to aiokafka under its own names."""
+
+    bootstrap_servers: str
+    group_id: str = "dispatcher"
+    partitions: int = 12
+    replication_factor: int | None = None
+    create_topics: bool = True
+    security: Mapping[str, str | Secret] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwilioSettings:
+    """How to reach Twilio. Times are seconds."""
+
+    base_url: str = "https://api.twilio.com"
+    request_timeout: float = 20.0
+    in_doubt_hold_off: float = 25.0
+    # The depth that a sender's modelled queue at Twilio is kept under, in seconds of its rate.
+    queue_target: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """Where Twilio calls us (*public_url*, which it signs) and where we listen."""
+
+    public_url: str
+    listen: Listen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorSettings:
+    """How Twilio's stand-in behaves. Times are seconds, shares lie between 0 and 1.
+
+    Latency is drawn between *latency_low* and *latency_high*; a share of *tail_share* of the answers takes up to
+    *tail_high* instead. A share of requests meets each fault: answered 429 or 500 without processing, accepted and
+    then answered 500, accepted and then cut off, or accepted and then hanging for 26 s.
+    """
+
+    seed: int = 1
+    latency_low: float = 0.080
+    latency_high: float = 0.150
+    tail_share: float = 0.01
+    tail_high: float = 0.800
+    concurrency: int = 100
+    callbacks: bool = True
+    undelivered_share: float = 0.02
+    refuse_429_share: float = 0.0
+    refuse_500_share: float = 0.0
+    accept_then_500_share: float = 0.0
+    accept_then_drop_share: float = 0.0
+    accept_then_hang_share: float = 0.0
+    callback_duplicate_share: float = 0.0
+    callback_reorder_share: float = 0.0
+    callback_loss_share: float = 0.0
+    # What a sender's queue really drains at, as a factor of its configured rate; absent means 1.
+    rate_factors: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole config file."""
+
+    kafka: KafkaSettings
+    twilio: TwilioSettings
+    webhooks: WebhookSettings | None
+    fleet: Fleet
+    topics: Topics
+    priorities: tuple[PriorityClass, ...]
+    metrics: Listen | None
+    simulator: SimulatorSettings

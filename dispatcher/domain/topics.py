@@ -1,0 +1,12 @@
+"""The names of the Kafka topics, in one place."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topics:
+    """What each topic is called; the defaults are a contract with whoever reads them."""
+
+    results: str = "dispatch.results"
+    dead_letters: str = "dispatch.dead-letters"
+    control: str = "dispatch.control"
