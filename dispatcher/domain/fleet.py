@@ -7,8 +7,8 @@ from typing import Literal
 
 from dispatcher.domain.rate import Rate
 
-CARRIERS = ("att", "tmobile", "verizon", "other")
 Carrier = Literal["att", "tmobile", "verizon", "other"]
+CARRIERS: tuple[Carrier, ...] = ("att", "tmobile", "verizon", "other")
 
 
 class SenderKind(StrEnum):

@@ -23,3 +23,15 @@ def mask(number: str) -> str:
     """Return *number* fit for a log: `+12065550142` becomes `+1206*****42`."""
     shown = 5 if number.startswith("+") else 2
     return number[:shown] + "*" * max(0, len(number) - shown - 2) + number[max(shown, len(number) - 2) :]
+
+
+# Country calling codes of one and two digits (ITU-T E.164, list of assigned codes); every other one has three.
+_ONE_DIGIT = frozenset("17")
+_TWO_DIGITS = re.compile(r"2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]")
+
+
+def country_prefix(number: str) -> str:
+    """Return the country calling code of an E.164 *number* with its plus: `+1`, `+44`, `+353`."""
+    if number[1] in _ONE_DIGIT:
+        return number[:2]
+    return number[:3] if _TWO_DIGITS.match(number, 1) else number[:4]

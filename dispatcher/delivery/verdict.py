@@ -1,0 +1,176 @@
+"""What an answer of Twilio's means for a message: a table with one line a code, and the function that reads it.
+
+https://www.twilio.com/docs/api/errors lists the codes.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from http import HTTPStatus
+
+import msgspec
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """Twilio answered. *retry_after* is in seconds."""
+
+    status: int
+    body: bytes
+    retry_after: float | None = None
+
+
+class NotSent(msgspec.Struct, frozen=True, gc=False):
+    """The request can't have reached Twilio: it failed before the first byte was written."""
+
+    reason: str
+
+
+class NoAnswer(msgspec.Struct, frozen=True, gc=False):
+    """The request may have reached Twilio, but no answer came."""
+
+    reason: str
+
+
+class Reaction(Enum):
+    """What is done about a code; the value says it to a person."""
+
+    SWITCH_SENDER = "the sender is quarantined and the message goes by another"
+    TRY_ANOTHER = "the message goes by another sender"
+    WAIT_FOR_SENDER = "the sender is quarantined; the message goes by another or waits"
+    REFUSE = "the message is refused"
+    OPTED_OUT = "the recipient has opted out"
+    CLOSE_COUNTRY = "the account may not send to this country; the message goes by another account"
+    STOP_ACCOUNT = "all senders of the account are quarantined; the message goes by another account or waits"
+    SLOW_FAMILY = "the account and its subaccounts pause"
+    OUR_BUG = "the request was malformed; the job becomes a dead letter"
+
+
+CODES: Mapping[int, tuple[Reaction, str]] = {
+    # The sender can't send, or not this way.
+    21611: (Reaction.WAIT_FOR_SENDER, "the sender's queue at Twilio is full"),
+    21606: (Reaction.SWITCH_SENDER, "the sender does not belong to the account or cannot send messages"),
+    21212: (Reaction.SWITCH_SENDER, "the sender is no valid number"),
+    21612: (Reaction.TRY_ANOTHER, "the sender cannot reach this recipient"),
+    21659: (Reaction.SWITCH_SENDER, "the sender is no number or short code of Twilio"),
+    21660: (Reaction.SWITCH_SENDER, "the sender belongs to another account"),
+    21661: (Reaction.SWITCH_SENDER, "the sender cannot send SMS"),
+    21701: (Reaction.SWITCH_SENDER, "the messaging service does not exist"),
+    21703: (Reaction.SWITCH_SENDER, "the messaging service has no sender"),
+    21704: (Reaction.SWITCH_SENDER, "the messaging service has no sender that fits"),
+    21705: (Reaction.SWITCH_SENDER, "the messaging service is invalid"),
+    # The recipient, for good.
+    21211: (Reaction.REFUSE, "the recipient is no valid phone number"),
+    21614: (Reaction.REFUSE, "the recipient is no mobile number"),
+    21635: (Reaction.REFUSE, "the recipient is a landline"),
+    21610: (Reaction.OPTED_OUT, "the recipient has opted out of messages from this sender"),
+    # The content.
+    21602: (Reaction.REFUSE, "the message has no body"),
+    21617: (Reaction.REFUSE, "the body is longer than 1,600 characters"),
+    21619: (Reaction.REFUSE, "the message has neither a body nor media"),
+    21620: (Reaction.REFUSE, "a media URL is invalid"),
+    # The country, the account, the family.
+    21408: (Reaction.CLOSE_COUNTRY, "the account may not send to this country"),
+    20003: (Reaction.STOP_ACCOUNT, "Twilio refuses the account's credentials"),
+    20005: (Reaction.STOP_ACCOUNT, "the account is not active"),
+    10001: (Reaction.STOP_ACCOUNT, "the account is not active"),
+    90010: (Reaction.STOP_ACCOUNT, "the account is not active"),
+    30002: (Reaction.STOP_ACCOUNT, "the account is suspended"),
+    30037: (Reaction.STOP_ACCOUNT, "the account's messaging is disabled"),
+    63038: (Reaction.STOP_ACCOUNT, "the account has reached its daily message limit"),
+    30454: (Reaction.STOP_ACCOUNT, "the account is not allowed to send"),
+    63017: (Reaction.SLOW_FAMILY, "the account and its subaccounts send more than Twilio allows them together"),
+    # What we should never have sent.
+    21603: (Reaction.OUR_BUG, "the request names no sender"),
+    21604: (Reaction.OUR_BUG, "the request names no recipient"),
+    21609: (Reaction.OUR_BUG, "the status callback URL is invalid"),
+    21624: (Reaction.OUR_BUG, "the validity period is out of range"),
+    21626: (Reaction.OUR_BUG, "a header or parameter is invalid"),
+}
+
+TOO_MANY_REQUESTS = 20429
+
+
+class Accepted(msgspec.Struct, frozen=True, gc=False):
+    """Twilio has the message. *segments* is 0 where Twilio does not know yet."""
+
+    sid: str
+    segments: int
+
+
+class Throttled(msgspec.Struct, frozen=True, gc=False):
+    """Too many requests in flight; this one was never processed."""
+
+    retry_after: float | None
+
+
+class Unreached(msgspec.Struct, frozen=True, gc=False):
+    """The request was never processed since it never arrived."""
+
+    reason: str
+
+
+class Declined(msgspec.Struct, frozen=True, gc=False):
+    """Twilio declined the message: what is done, which code, and what it means. *code* is None where none came."""
+
+    reaction: Reaction
+    code: int | None
+    reason: str
+
+
+class InDoubt(msgspec.Struct, frozen=True, gc=False):
+    """Twilio may or may not have the message."""
+
+    reason: str
+
+
+Verdict = Accepted | Throttled | Unreached | Declined | InDoubt
+
+
+class _Created(msgspec.Struct, gc=False):
+    sid: str
+    num_segments: str = "0"
+
+
+class _Error(msgspec.Struct, gc=False):
+    code: int | None = None
+    message: str | None = None
+
+
+_created = msgspec.json.Decoder(_Created)
+_error = msgspec.json.Decoder(_Error)
+
+
+def judge(answer: Answer | NotSent | NoAnswer) -> Verdict:
+    """Return what *answer* means. Whatever is not understood and may have been processed is in doubt."""
+    if isinstance(answer, NotSent):
+        return Unreached(answer.reason)
+    if isinstance(answer, NoAnswer):
+        return InDoubt(answer.reason)
+    if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        try:
+            created = _created.decode(answer.body)
+            return Accepted(created.sid, int(created.num_segments or 0))
+        except (msgspec.MsgspecError, ValueError):
+            return InDoubt(f"Twilio answered {answer.status} without a message SID")
+    return _judge_error(answer)
+
+
+def _judge_error(answer: Answer) -> Verdict:
+    code = _code_of(answer)
+    if code is not None and code in CODES:
+        reaction, meaning = CODES[code]
+        return Declined(reaction, code, meaning)
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Throttled(answer.retry_after)
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        return Declined(Reaction.STOP_ACCOUNT, code, "Twilio refuses the account's credentials")
+    if HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        # An unknown code of the 4xx kind: Twilio did not take it, and would not take it again.
+        return Declined(Reaction.REFUSE, code, f"Twilio answered {answer.status}")
+    return InDoubt(f"Twilio answered {answer.status}")
+
+
+def _code_of(answer: Answer) -> int | None:
+    try:
+        return _error.decode(answer.body).code
+    except msgspec.MsgspecError:
+        return None  # a gateway's HTML page

@@ -1,0 +1,38 @@
+"""A message on its way: a job, where it came from, and what has become of it so far."""
+
+from typing import Protocol
+
+import msgspec
+
+from dispatcher.domain.fleet import Sender
+from dispatcher.domain.job import Job
+
+
+class Origin(Protocol):
+    """The partition a job was read from, which wants to know when it is settled."""
+
+    topic: str
+    partition: int
+
+    def settle(self, offset: int) -> None:
+        """The job at *offset* needs nothing more."""
+
+
+class Message(msgspec.Struct, kw_only=True, gc=False):
+    """One job in our hands. *priority* is the index of its class.
+
+    *cost* is in segments, or 1 for a message with media. *appended_at* is the time of its record in Kafka (seconds of
+    the epoch), *departed_at* that of its last request (monotonic). *tried* are the numbers of senders that could not
+    take it.
+    """
+
+    job: Job
+    origin: Origin
+    offset: int
+    priority: int
+    cost: int
+    appended_at: float
+    sender: Sender | None = None
+    attempts: int = 0
+    tried: tuple[str, ...] = ()
+    departed_at: float = 0.0

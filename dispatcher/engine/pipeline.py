@@ -1,0 +1,384 @@
+"""The life of one job, top to bottom: received, placed, sent when its turn comes, answered, concluded."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from random import Random
+
+import msgspec
+import structlog
+
+from dispatcher.clock import Clock
+from dispatcher.compliance.gate import first_objection, has_expired
+from dispatcher.delivery.request import Request, RequestMaker
+from dispatcher.delivery.verdict import (
+    Accepted,
+    Answer,
+    Declined,
+    InDoubt,
+    NoAnswer,
+    NotSent,
+    Reaction,
+    Throttled,
+    Unreached,
+    judge,
+)
+from dispatcher.domain.fleet import Fleet, PriorityClass, Sender
+from dispatcher.domain.job import Job
+from dispatcher.domain.message import Message, Origin
+from dispatcher.domain.outcome import Position, Result, Status
+from dispatcher.domain.phone import country_prefix
+from dispatcher.domain.rate import Rate
+from dispatcher.domain.segments import count_segments
+from dispatcher.domain.topics import Topics
+from dispatcher.engine.placement import Placement
+from dispatcher.intake.decode import NotAJobError, decode
+from dispatcher.outcomes.dead_letters import dead_letter
+from dispatcher.outcomes.publisher import Publisher, Record
+from dispatcher.pacing.hierarchy import Hierarchy
+from dispatcher.pacing.lane import Lane
+from dispatcher.pacing.pacer import Pacer
+from dispatcher.telemetry import metrics
+
+log = structlog.get_logger()
+
+# A family that sends more than Twilio allows it pauses for so many seconds.
+FAMILY_PAUSE = 1.0
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Pipeline:
+    """Takes jobs in, decides what leaves when, and gives each job one result.
+
+    Everything here is synchronous and runs on the event loop's thread: `receive` with what Kafka brought, `answered`
+    with what Twilio said, and `run` whenever `next_due` has come. *send* puts a request on the wire at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        fleet: Fleet,
+        priorities: tuple[PriorityClass, ...],
+        topics: Topics,
+        queue_target: float,
+        requests: RequestMaker,
+        publisher: Publisher,
+        clock: Clock,
+        random: Random,
+        send: Callable[[Request], None],
+    ) -> None:
+        self._topics = topics
+        self._requests = requests
+        self._publisher = publisher
+        self._clock = clock
+        self._send = send
+        self._pacer = Pacer(admit=self._admit, depart=self._depart, run_dry=self._run_dry)
+        self.hierarchy = Hierarchy(
+            fleet,
+            weights=[priority.weight for priority in priorities],
+            queue_target=queue_target,
+            random=random,
+            hold=self._pacer.hold,
+        )
+        self.placement = Placement(fleet, self.hierarchy, self._pacer)
+        self._later: list[tuple[datetime, int, Message]] = []
+        self._order = count()
+        self._families = {name: account.family for name, account in fleet.accounts.items()}
+        self._halted = True
+        self.in_flight = 0
+        self.quiet = asyncio.Event()
+        self.quiet.set()
+        self._received = [metrics.JOBS_RECEIVED.labels(priority.name) for priority in priorities]
+        self._waited = [metrics.WAITED_SECONDS.labels(priority.name) for priority in priorities]
+
+    # ------------------------------------------------------------------ in
+
+    def receive(
+        self,
+        origin: Origin,
+        offset: int,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        appended_at: float,
+        priority: int,
+    ) -> None:
+        """Take the record at *offset* of *origin*, of the priority class with that index, in hand.
+
+        *appended_at* is its time in Kafka, in seconds of the epoch.
+        """
+        try:
+            job = self._job_in(value)
+        except NotAJobError as error:
+            self._bury(origin, offset, key, value, str(error))
+            return
+        self._received[priority].inc()
+        cost = 1 if job.media_urls else count_segments(job.body or "")
+        message = Message(job=job, origin=origin, offset=offset, priority=priority, cost=cost, appended_at=appended_at)
+        now = self._clock.now()
+        if (objection := first_objection(job, now)) is not None:
+            self._conclude(message, objection.status, reason=objection.reason)
+        elif job.send_at is not None and job.send_at > now:
+            heappush(self._later, (job.send_at, next(self._order), message))
+        else:
+            self._place(message)
+
+    def _job_in(self, value: bytes | None) -> Job:
+        job = decode(value)
+        if not self.placement.knows(job.pool):
+            raise NotAJobError(f"the config has no pool {job.pool!r}; add it and replay the record, or mend the job")
+        return job
+
+    def throttle(self, campaign: str, rate: Rate | None) -> None:
+        """Hold *campaign* to *rate*; None lifts it."""
+        self.hierarchy.throttle(campaign, rate, self._clock.monotonic())
+
+    def share(self, part: float) -> None:
+        """Run every limit at *part* of itself from now on."""
+        self.hierarchy.share(part, self._clock.monotonic())
+
+    def halt(self) -> None:
+        """Let nothing leave any more; `quiet` is set once what is in flight has come back."""
+        self._halted = True
+
+    def resume(self) -> None:
+        """Let messages leave."""
+        self._halted = False
+
+    def forget(self) -> None:
+        """Drop every message that waits: its partition goes to another worker, or will be read again."""
+        self._later.clear()
+        for lane in self.hierarchy.lanes():
+            for _ in lane.queue.drain():
+                pass
+
+    def measure(self) -> None:
+        """Set the gauges of what waits, where, and what is in flight."""
+        now = self._clock.monotonic()
+        waiting = dict.fromkeys(("sender", "queue", "account", "family", "campaign", "concurrency", "suspended"), 0)
+        for lane in self.hierarchy.lanes():
+            metrics.LANE_WAITING.labels(lane.name).set(lane.queue.count)
+            depth = max(gate.model.depth(now) / gate.model.rate for gate in lane.queues)
+            metrics.QUEUE_SECONDS.labels(lane.name).set(depth)
+            waiting[lane.waiting_at.reason if lane.waiting_at else "campaign"] += lane.queue.count
+        for reason, messages in waiting.items():
+            metrics.WAITING.labels(reason).set(messages)
+        for account, gate in self.hierarchy.concurrency.items():
+            metrics.IN_FLIGHT.labels(account).set(gate.in_flight)
+            metrics.CONCURRENCY.labels(account).set(int(gate.limit.limit))
+        metrics.MOVED.set(self.placement.moved)
+        metrics.QUARANTINED.set(self.placement.health.count(now))
+
+    # ------------------------------------------------------------------ when
+
+    def run(self) -> None:
+        """Let everything leave whose time has come."""
+        if self._halted:
+            return
+        if self._later:
+            self._place_due()
+        self._pacer.run(self._clock.monotonic())
+
+    def next_due(self) -> float:
+        """Return the monotonic time at which `run` is needed next; inf: not before something happens."""
+        if self._halted:
+            return inf
+        due = self._pacer.next_due()
+        if self._later:
+            due = min(due, self._clock.monotonic() + (self._later[0][0] - self._clock.now()).total_seconds())
+        return due
+
+    def _place_due(self) -> None:
+        now = self._clock.now()
+        while self._later and self._later[0][0] <= now:
+            self._place(heappop(self._later)[2])
+
+    def _place(self, message: Message) -> None:
+        if not self.placement.place(message, self._clock.monotonic()):
+            self._conclude(message, "refused", reason=_no_sender(message))
+
+    def _admit(self, message: Message, _now: float) -> bool:
+        if message.job.expires_at is None or (objection := has_expired(message.job, self._clock.now())) is None:
+            return True
+        self._conclude(message, objection.status, reason=objection.reason)
+        return False
+
+    def _run_dry(self, lane: Lane, now: float) -> None:
+        self.placement.relieve(lane, now)
+
+    # ------------------------------------------------------------------ out
+
+    def _depart(self, message: Message, lane: Lane, now: float) -> None:
+        message.attempts += 1
+        message.departed_at = now
+        self.in_flight += 1
+        self.quiet.clear()
+        self._waited[message.priority].observe(self._clock.now().timestamp() - message.appended_at)
+        self._send(self._requests.make(message, lane.sender))
+
+    def answered(self, request: Request, answer: Answer | NotSent | NoAnswer) -> None:
+        """Twilio's *answer* to *request*, or why there is none."""
+        message = request.message
+        now = self._clock.monotonic()
+        lane = self._lane(message)
+        verdict = judge(answer)
+        lane.concurrency.answered(now, healthy=isinstance(verdict, Accepted | Declined))
+        _request_seconds(request.account).observe(now - message.departed_at)
+        match verdict:
+            case Accepted(sid=sid, segments=segments):
+                self._accepted(message, lane, sid, segments, now)
+            case Throttled(retry_after=retry_after):
+                _requests(request.account, "throttled").inc()
+                lane.concurrency.refuse(message.departed_at, retry_after, now)
+                self._back_in_line(message, lane)
+            case Unreached(reason=reason):
+                _requests(request.account, "unreached").inc()
+                log.warning("Twilio cannot be reached; the message goes again", account=request.account, reason=reason)
+                lane.concurrency.refuse(message.departed_at, None, now)
+                self._back_in_line(message, lane)
+            case Declined():
+                self._declined(message, lane, verdict, now)
+            case InDoubt(reason=reason):
+                _requests(request.account, "in_doubt").inc()
+                lane.lose(message)
+                self._conclude(message, "unknown", reason=reason)
+        self.in_flight -= 1
+        if not self.in_flight:
+            self.quiet.set()
+        if self._halted:
+            return
+        for gate in lane.gates:
+            if gate.waiting:
+                self._pacer.poke(gate, now)
+
+    def _accepted(self, message: Message, lane: Lane, sid: str, segments: int, now: float) -> None:
+        lane.accept(message, now)
+        _requests(lane.sender.account, "accepted").inc()
+        _segments(lane.sender.number).inc(segments or message.cost)
+        self._conclude(message, "accepted", sid=sid, segments=segments or message.cost)
+
+    def _declined(self, message: Message, lane: Lane, verdict: Declined, now: float) -> None:
+        """Twilio said no: the table's reaction decides whether to the message, the sender or the account."""
+        account = lane.sender.account
+        _requests(account, "declined").inc()
+        metrics.TWILIO_ERRORS.labels(str(verdict.code or "none")).inc()
+        match verdict.reaction:
+            case Reaction.REFUSE:
+                self._settle_declined(message, lane, "refused", verdict)
+            case Reaction.OPTED_OUT:
+                self._settle_declined(message, lane, "suppressed", verdict)
+            case Reaction.OUR_BUG:
+                log.error("Twilio calls our request malformed", code=verdict.code, reason=verdict.reason)
+                self._settle_declined(message, lane, "dead", verdict)
+            case Reaction.TRY_ANOTHER:
+                self._by_another(message, lane, verdict, barred=True)
+            case Reaction.SWITCH_SENDER:
+                self._quarantine(lane.sender, verdict, now)
+                self._by_another(message, lane, verdict, barred=True)
+            case Reaction.WAIT_FOR_SENDER:
+                self._quarantine(lane.sender, verdict, now)
+                self._by_another(message, lane, verdict)
+            case Reaction.CLOSE_COUNTRY:
+                prefix = country_prefix(message.job.to)
+                log.warning("the account may not send to a country", account=account, country=prefix)
+                self.placement.health.close_country(account, prefix)
+                self._by_another(message, lane, verdict)
+            case Reaction.STOP_ACCOUNT:
+                log.error("account quarantined", account=account, code=verdict.code, reason=verdict.reason)
+                self._refuse_stranded(self.placement.quarantine_account(account, verdict.reason, now))
+                self._by_another(message, lane, verdict)
+            case Reaction.SLOW_FAMILY:
+                log.warning("account family pauses", account=account, code=verdict.code)
+                self.hierarchy.families[self._families[account]].close(FAMILY_PAUSE, now)
+                self._back_in_line(message, lane)
+
+    def _quarantine(self, sender: Sender, verdict: Declined, now: float) -> None:
+        log.warning("sender quarantined", sender=sender.number, code=verdict.code, reason=verdict.reason)
+        self._refuse_stranded(self.placement.quarantine(sender, verdict.reason, now))
+
+    def _refuse_stranded(self, messages: list[Message]) -> None:
+        for message in messages:
+            self._conclude(message, "refused", reason=_no_sender(message))
+
+    def _back_in_line(self, message: Message, lane: Lane) -> None:
+        """*message* was never processed: it goes again, next of its campaign, with no attempt lost."""
+        lane.give_back(message)
+        message.attempts -= 1
+        self.placement.back_in_line(message, lane)
+
+    def _by_another(self, message: Message, lane: Lane, verdict: Declined, *, barred: bool = False) -> None:
+        """*message* was not processed: another sender may take it; *barred*: this one never will."""
+        lane.give_back(message)
+        if barred:
+            message.tried = (*message.tried, lane.sender.number)
+        if not self.placement.place(message, self._clock.monotonic(), front=True):
+            self._conclude(message, "refused", code=verdict.code, reason=verdict.reason)
+
+    def _settle_declined(self, message: Message, lane: Lane, status: Status, verdict: Declined) -> None:
+        lane.give_back(message)
+        self._conclude(message, status, code=verdict.code, reason=verdict.reason)
+
+    # ------------------------------------------------------------------ outcomes
+
+    def _conclude(
+        self,
+        message: Message,
+        status: Status,
+        *,
+        sid: str | None = None,
+        segments: int = 0,
+        code: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Give *message* its one result; its offset is settled when Kafka has it."""
+        job, origin, sender = message.job, message.origin, message.sender
+        sent = sender if message.attempts else None
+        result = Result(
+            id=job.id,
+            campaign=job.campaign,
+            to=job.to,
+            status=status,
+            sender=sent.number if sent else None,
+            account=sent.account if sent else None,
+            sid=sid,
+            segments=segments,
+            code=code,
+            reason=reason,
+            attempts=message.attempts,
+            job=Position(origin.topic, origin.partition, message.offset),
+            at=self._timestamp(),
+        )
+        _results(status).inc()
+        record = Record(job.id.encode(), _encode(result), (), origin, message.offset)
+        self._publisher.add(self._topics.results, record)
+
+    def _bury(self, origin: Origin, offset: int, key: bytes | None, value: bytes | None, reason: str) -> None:
+        metrics.DEAD_LETTERS.inc()
+        log.warning("no job", topic=origin.topic, partition=origin.partition, offset=offset, reason=reason)
+        letter = dead_letter(key=key, value=value, reason=reason, origin=origin, offset=offset, at=self._timestamp())
+        self._publisher.add(self._topics.dead_letters, letter)
+
+    def _lane(self, message: Message) -> Lane:
+        if message.sender is None:
+            raise AssertionError("a message that has left has a sender")
+        return self.placement.lane_of(message.sender, message)
+
+    def _timestamp(self) -> str:
+        return self._clock.now().isoformat(timespec="milliseconds")
+
+
+def _no_sender(message: Message) -> str:
+    job = message.job
+    return f"no sender of pool {job.pool!r} can send to {country_prefix(job.to)}; add one to the pool"
+
+
+# Finding a metric's child costs more than counting in it.
+_requests = cache(metrics.REQUESTS.labels)
+_request_seconds = cache(metrics.REQUEST_SECONDS.labels)
+_segments = cache(metrics.SEGMENTS.labels)
+_results = cache(metrics.RESULTS.labels)

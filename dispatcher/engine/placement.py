@@ -1,0 +1,135 @@
+"""Puts messages into lanes and moves them to others: where sharding (which sender) meets pacing (when)."""
+
+from dispatcher.domain.fleet import Fleet, Sender
+from dispatcher.domain.message import Message
+from dispatcher.pacing.hierarchy import Hierarchy
+from dispatcher.pacing.lane import Lane
+from dispatcher.pacing.pacer import Pacer
+from dispatcher.sharding.health import Health
+from dispatcher.sharding.router import Router
+
+# A lane that ran dry takes over this much work at once, in seconds of its rate, and at most so many messages.
+TAKEN_OVER = 0.25
+MOST_TAKEN_OVER = 64
+# A lane that found nothing to take over looks again after this many seconds.
+LOOK_AGAIN = 1.0
+
+
+class Placement:
+    """Every waiting message is in the lane of a sender that can take it.
+
+    A message is placed once, with the sender it belongs to. It moves when that sender is quarantined, and when a
+    sender of its pool has nothing to do while it would still wait longer than the pool's *spill_after*.
+    """
+
+    def __init__(self, fleet: Fleet, hierarchy: Hierarchy, pacer: Pacer) -> None:
+        self._fleet = fleet
+        self._hierarchy = hierarchy
+        self._pacer = pacer
+        self.health = Health(self._suspend)
+        self._router = Router(
+            fleet,
+            self.health,
+            weight=lambda sender: _capacity(hierarchy, sender),
+            wait=lambda sender, message: self.lane_of(sender, message).wait(message.priority),
+        )
+        # The lanes of each pool that were too full for a message when it was placed, oldest first.
+        self._overfull: dict[str, dict[Lane, None]] = {name: {} for name in fleet.pools}
+        self._pools_of = {
+            number: [pool for pool in fleet.pools.values() if number in pool.senders] for number in fleet.senders
+        }
+        self._look_again_at: dict[Lane, float] = {}
+        self.moved = 0
+
+    def knows(self, pool: str) -> bool:
+        """Say whether the config has *pool*."""
+        return pool in self._fleet.pools
+
+    def lane_of(self, sender: Sender, message: Message) -> Lane:
+        """Return the lane in which *message* waits for *sender*."""
+        return self._hierarchy.lane(sender, message.job.carrier)
+
+    def place(self, message: Message, now: float, *, front: bool = False) -> bool:
+        """Let *message* wait in the lane of its sender; False when no sender of its pool can ever take it."""
+        sender = self._router.choose(message, now)
+        if sender is None:
+            return False
+        message.sender = sender
+        lane = self.lane_of(sender, message)
+        if lane.wait(message.priority) > self._fleet.pools[message.job.pool].spill_after:
+            self._overfull[message.job.pool][lane] = None
+        self._pacer.offer(lane, message, front=front)
+        return True
+
+    def back_in_line(self, message: Message, lane: Lane) -> None:
+        """Let *message*, which had its turn for nothing, be the next of its campaign again."""
+        self._pacer.offer(lane, message, front=True)
+
+    def relieve(self, dry: Lane, now: float) -> None:
+        """Let *dry*, which has nothing left to send, take over from a lane that makes others wait too long."""
+        if self._look_again_at.get(dry, 0.0) > now:
+            return
+        for pool in self._pools_of[dry.sender.number]:
+            overfull = self._overfull[pool.name]
+            for lane in list(overfull):
+                if lane.backlog() <= pool.spill_after:
+                    del overfull[lane]
+                elif lane is not dry and self._take_over(dry, lane, pool.name, now):
+                    return
+        self._look_again_at[dry] = now + LOOK_AGAIN
+
+    def quarantine(self, sender: Sender, reason: str, now: float) -> list[Message]:
+        """Take *sender* out for a while and place its messages anew; return those that nobody can take any more."""
+        if self.health.is_out(sender.number, now):
+            return []
+        self.health.quarantine(sender.number, reason, now)
+        waiting = [message for lane in self._hierarchy.lanes_of(sender.number) for message in lane.queue.drain()]
+        return [message for message in waiting if not self.place(message, now)]
+
+    def quarantine_account(self, account: str, reason: str, now: float) -> list[Message]:
+        """Take every sender of *account* out; return the messages that nobody can take any more."""
+        return [
+            message
+            for sender in self._fleet.senders.values()
+            if sender.account == account
+            for message in self.quarantine(sender, reason, now)
+        ]
+
+    def _take_over(self, dry: Lane, full: Lane, pool: str, now: float) -> bool:
+        """Move the first of *full*'s messages that *dry* can take; say whether there were any."""
+        wanted = min(MOST_TAKEN_OVER, max(1.0, dry.rate * TAKEN_OVER))
+        taken: list[Message] = []
+        passed_over: list[Message] = []
+        while len(taken) + len(passed_over) < MOST_TAKEN_OVER and wanted > 0:
+            message = full.queue.pop(now)
+            if message is None:
+                break
+            if self._fits(message, dry, pool):
+                taken.append(message)
+                wanted -= message.cost
+            else:
+                passed_over.append(message)
+        for message in reversed(passed_over):
+            full.queue.push(message, front=True)
+        for message in taken:
+            message.sender = dry.sender
+            self._pacer.offer(dry, message)
+        self.moved += len(taken)
+        return bool(taken)
+
+    def _fits(self, message: Message, lane: Lane, pool: str) -> bool:
+        return (
+            message.job.pool == pool
+            and self._router.can_take(lane.sender, message)
+            and self.lane_of(lane.sender, message) is lane
+        )
+
+    def _suspend(self, number: str, until: float) -> None:
+        for lane in self._hierarchy.lanes_of(number):
+            lane.suspension.until = until
+
+
+def _capacity(hierarchy: Hierarchy, sender: Sender) -> float:
+    """Return what *sender* can send a second: of a number with a lane for each carrier, what these make together."""
+    lanes = list(hierarchy.lanes_of(sender.number))
+    return sum(lane.rate for lane in lanes[: max(1, len(lanes) - 1)])

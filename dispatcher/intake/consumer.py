@@ -1,0 +1,204 @@
+"""Reads the jobs topics, keeps as many jobs in hand as it may, commits what is settled, survives rebalances."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from dispatcher.clock import Clock
+from dispatcher.domain.errors import DispatcherError
+from dispatcher.domain.fleet import PriorityClass
+from dispatcher.intake.offsets import PartitionOffsets
+from dispatcher.telemetry import metrics
+from dispatcher.transport.kafka import RebalanceListener, committed
+
+log = structlog.get_logger()
+
+# Jobs in hand of one priority class: so far the look-ahead reaches past a saturated pool or a large campaign.
+MOST_IN_HAND = 100_000
+# Bodies count too: of one class at most so many bytes, with what a job takes beside its record.
+MOST_BYTES_IN_HAND = 64 * 1024 * 1024
+BYTES_BESIDE_RECORD = 450
+# Records taken at once: a few milliseconds of work, so that a beat of the pacing is not missed by more.
+BATCH = 200
+POLL = 0.2
+POLL_WHEN_FULL = 0.02
+COMMIT_EVERY = 1.0
+RETRY_AFTER = 1.0
+# Asking for a partition that is nobody's fetches nothing and keeps the group's poll guard content. Pausing instead
+# would throw away what was prefetched.
+NOTHING = TopicPartition("", -1)
+
+Receive = Callable[[PartitionOffsets, Any, int], None]
+
+
+class Intake:
+    """Feeds the records of the jobs topics to *receive*, with the index of their priority class.
+
+    *after_batch* is called when some have been fed.
+    *drain* is awaited before partitions are given up: it comes back when nothing of them is in flight any more.
+    *resume* is told which part of all *partitions* indices this worker owns from now on.
+    """
+
+    def __init__(
+        self,
+        *,
+        consumer: Any,
+        admin: Any,
+        group_id: str,
+        priorities: Sequence[PriorityClass],
+        partitions: int,
+        clock: Clock,
+        receive: Receive,
+        after_batch: Callable[[], None],
+        drain: Callable[[], Awaitable[None]],
+        resume: Callable[[float], None],
+    ) -> None:
+        self._consumer = consumer
+        self._admin = admin
+        self._group_id = group_id
+        self._priorities = priorities
+        self._class_of = {priority.topic: index for index, priority in enumerate(priorities)}
+        self._partitions = partitions
+        self._clock = clock
+        self._receive = receive
+        self._after_batch = after_batch
+        self._drain = drain
+        self._resume = resume
+        self._offsets: dict[TopicPartition, PartitionOffsets] = {}
+        self._committed: dict[TopicPartition, tuple[int, str]] = {}
+        self._generation = 0
+        self._committing = asyncio.Lock()
+        self._record_bytes = 256.0  # a moving average
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read until *stop* is set; then drain and commit."""
+        self._consumer.subscribe(list(self._class_of), listener=RebalanceListener(self._revoked, self._assigned))
+        while not stop.is_set():
+            await self._poll()
+        await self._drain()
+        await self._commit()
+
+    @property
+    def owns_partitions(self) -> bool:
+        """Whether the group has given this worker anything to do."""
+        return bool(self._offsets)
+
+    async def commit_regularly(self) -> None:
+        """Commit every second, for ever."""
+        while True:
+            await self._clock.sleep(COMMIT_EVERY)
+            await self._commit()
+
+    def measure(self) -> None:
+        """Set the gauges of what is in hand and what waits."""
+        for index, priority in enumerate(self._priorities):
+            of_class = [(tp, offsets) for tp, offsets in self._offsets.items() if self._class_of[tp.topic] == index]
+            metrics.JOBS_IN_HAND.labels(priority.name).set(sum(offsets.in_hand for _, offsets in of_class))
+            lag = sum(max(0, (self._consumer.highwater(tp) or 0) - offsets.position) for tp, offsets in of_class)
+            metrics.LAG.labels(priority.name).set(lag)
+
+    async def _poll(self) -> None:
+        wanted = self._with_room()
+        generation = self._generation
+        found = await self._consumer.getmany(
+            *(wanted or (NOTHING,)), timeout_ms=int(POLL * 1000) if wanted else 0, max_records=BATCH
+        )
+        if not wanted:
+            await self._clock.sleep(POLL_WHEN_FULL)
+            return
+        if generation != self._generation:
+            return  # these came with an assignment that is gone; who owns them now reads them again
+        for partition, records in found.items():
+            self._take(self._offsets[partition], records, self._class_of[partition.topic])
+        if found:
+            self._after_batch()
+        # With records at hand `getmany` never suspends: let the others on the loop have their turn.
+        await self._clock.sleep(0)
+
+    def _take(self, offsets: PartitionOffsets, records: Sequence[Any], priority: int) -> None:
+        for record in records:
+            self._record_bytes += 0.001 * (len(record.value or b"") - self._record_bytes)
+            if offsets.take(record.offset):
+                self._receive(offsets, record, priority)
+
+    def _with_room(self) -> list[TopicPartition]:
+        """Return the partitions of which more may be taken in hand."""
+        if not self._offsets:
+            return []
+        jobs = min(MOST_IN_HAND, MOST_BYTES_IN_HAND / (self._record_bytes + BYTES_BESIDE_RECORD))
+        most = jobs * len(self._priorities) / len(self._offsets)
+        return [
+            partition for partition, offsets in self._offsets.items() if offsets.in_hand < most and offsets.has_room
+        ]
+
+    async def _revoked(self, _revoked: Iterable[TopicPartition]) -> None:
+        """Finish what is in flight and commit, before the group hands the partitions out anew."""
+        if not self._offsets:
+            return
+        log.info("partitions revoked", partitions=len(self._offsets))
+        await self._drain()
+        await self._commit()
+        # Cleared only now: a commit between clearing and the next assignment would make the group rebalance twice.
+        self._generation += 1
+        self._offsets = {}
+        self._committed = {}
+        metrics.PARTITIONS.set(0)
+
+    async def _assigned(self, assigned: set[TopicPartition]) -> None:
+        """Go on where the last owner stood, with this worker's share of every limit."""
+        indices = self._indices(assigned)
+        commits = await self._read_commits(assigned)
+        self._generation += 1
+        self._committed = commits
+        self._offsets = {
+            partition: PartitionOffsets(partition.topic, partition.partition, *commits.get(partition, (0, "")))
+            for partition in assigned
+        }
+        metrics.PARTITIONS.set(len(indices))
+        log.info("partitions assigned", indices=len(indices), of=self._partitions)
+        if indices:
+            self._resume(len(indices) / self._partitions)
+
+    def _indices(self, assigned: set[TopicPartition]) -> set[int]:
+        """Return the partition indices that *assigned* stands for: the same of every jobs topic."""
+        by_topic = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in self._class_of}
+        indices = set[int]().union(*by_topic.values())
+        if any(of_topic != indices for of_topic in by_topic.values()):
+            raise DispatcherError(
+                f"the group {self._group_id} assigned unlike partitions of the jobs topics; "
+                "let no other program join the group"
+            )
+        return indices
+
+    async def _read_commits(self, assigned: set[TopicPartition]) -> dict[TopicPartition, tuple[int, str]]:
+        while True:
+            try:
+                found = await committed(self._admin, self._group_id, assigned)
+            except KafkaError as error:
+                log.warning("the committed offsets cannot be read; trying again", error=repr(error))
+                await self._clock.sleep(RETRY_AFTER)
+            else:
+                return {partition: (commit.offset, commit.metadata or "") for partition, commit in found.items()}
+
+    async def _commit(self) -> None:
+        """Commit what changed. One at a time: a commit that overtakes a newer one would set the group back."""
+        async with self._committing:
+            commits = {partition: offsets.commit() for partition, offsets in self._offsets.items()}
+            changed = {
+                partition: commit for partition, commit in commits.items() if commit != self._committed.get(partition)
+            }
+            changed = {partition: commit for partition, commit in changed.items() if commit != (0, "")}
+            if not changed:
+                return
+            try:
+                await self._consumer.commit(changed)
+            except KafkaError as error:
+                log.warning("offsets were not committed; trying again", error=repr(error))
+                metrics.COMMITS.labels("failed").inc()
+            else:
+                self._committed |= changed
+                metrics.COMMITS.labels("ok").inc()

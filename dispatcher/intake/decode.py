@@ -1,0 +1,46 @@
+"""Bytes to a job, or the reason why they are none."""
+
+import msgspec
+
+from dispatcher.domain.job import MAX_MEDIA_URLS, Job
+from dispatcher.domain.templates import render
+
+_decoder = msgspec.json.Decoder(Job)
+
+
+class NotAJobError(Exception):
+    """The record is no job; the text is a sentence without any of the recipient's data. It becomes a dead letter."""
+
+
+def decode(value: bytes | None) -> Job:
+    """Return the job in *value*, with its body rendered; `NotAJobError` says what is wrong and where."""
+    if not value:
+        raise NotAJobError("the record is empty")
+    try:
+        job = _decoder.decode(value)
+    except msgspec.ValidationError as error:
+        raise NotAJobError(_sentence(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotAJobError(f"the record is not JSON: {error}") from error
+    contents = (job.body is not None) + (job.template is not None)
+    if contents > 1:
+        raise NotAJobError("the job has both a body and a template; give one of them")
+    if not contents and not job.media_urls:
+        raise NotAJobError("the job has no content; give body, template or media_urls")
+    if len(job.media_urls) > MAX_MEDIA_URLS:
+        raise NotAJobError(f"the job has {len(job.media_urls)} media_urls; Twilio takes at most {MAX_MEDIA_URLS}")
+    return job if job.template is None else _rendered(job, job.template)
+
+
+def _rendered(job: Job, template: str) -> Job:
+    try:
+        body = render(template, job.vars or {})
+    except ValueError as error:
+        raise NotAJobError(f"the template cannot be rendered: {error}") from error
+    return msgspec.structs.replace(job, body=body, template=None, vars=None)
+
+
+def _sentence(error: msgspec.ValidationError) -> str:
+    """Return msgspec's words, which name the field and never its value."""
+    text = str(error)
+    return f"the job is malformed: {text[:1].lower()}{text[1:]}"

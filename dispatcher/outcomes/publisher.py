@@ -1,0 +1,128 @@
+"""Writes what became of jobs to Kafka, in batches, and settles each job once its record is safe."""
+
+import asyncio
+from collections import deque
+from functools import partial
+from typing import Any
+
+import msgspec
+import structlog
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from dispatcher.clock import Clock
+from dispatcher.domain.message import Origin
+
+log = structlog.get_logger()
+
+# Records that come within a tick go out together, so that one costs little more than its bytes. Seconds.
+TICK = 0.010
+RETRY_AFTER = 1.0
+# What is kept of a record that the topic is configured to be too small for.
+KEPT_OF_TOO_LARGE = 64 * 1024
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A record to write, and the job that is settled by it."""
+
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    origin: Origin
+    offset: int
+
+
+class Publisher:
+    """Collects records and writes them every tick, one batch a partition.
+
+    A job's record goes to the partition with the index of the job's own, so that whoever owns the job owns its
+    outcome. There is one batch in flight a partition; what comes meanwhile waits for the next.
+    """
+
+    def __init__(self, producer: Any, clock: Clock) -> None:
+        self._producer = producer
+        self._clock = clock
+        self._waiting: dict[tuple[str, int], deque[Record]] = {}
+        self._in_flight: set[tuple[str, int]] = set()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def add(self, topic: str, record: Record) -> None:
+        """Write *record* to *topic* with the next tick; its job is settled when Kafka has acknowledged it."""
+        target = (topic, record.origin.partition)
+        waiting = self._waiting.get(target)
+        if waiting is None:
+            waiting = self._waiting[target] = deque()
+        waiting.append(record)
+        self._idle.clear()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write what is added, for ever."""
+        while True:
+            await self._wake.wait()
+            await self._clock.sleep(TICK)
+            self._wake.clear()
+            for target in [target for target in self._waiting if target not in self._in_flight]:
+                await self._send(target)
+
+    async def flushed(self) -> None:
+        """Come back when everything that was added is safe."""
+        await self._idle.wait()
+
+    async def _send(self, target: tuple[str, int]) -> None:
+        """Send as much as one batch holds of what waits for *target*."""
+        waiting = self._waiting[target]
+        batch = self._producer.create_batch()
+        sent: list[Record] = []
+        while waiting:
+            record = waiting[0]
+            if batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
+                break
+            sent.append(waiting.popleft())
+        if not waiting:
+            del self._waiting[target]
+        self._in_flight.add(target)
+        topic, partition = target
+        try:
+            written = await self._producer.send_batch(batch, topic, partition=partition)
+        except KafkaError as error:
+            self._failed(target, sent, error)
+        else:
+            written.add_done_callback(partial(self._written, target, sent))
+
+    def _written(self, target: tuple[str, int], sent: list[Record], written: "asyncio.Future[Any]") -> None:
+        if written.cancelled():
+            return  # the producer is closed; what was not acknowledged stays unsettled
+        error = written.exception()
+        if error is not None:
+            self._failed(target, sent, error)
+            return
+        self._in_flight.discard(target)
+        for record in sent:
+            record.origin.settle(record.offset)
+        if self._waiting:
+            self._wake.set()
+        elif not self._in_flight:
+            self._idle.set()
+
+    def _failed(self, target: tuple[str, int], sent: list[Record], error: BaseException) -> None:
+        """Put *sent* back in front: Kafka is retried until it takes it, since a job without an outcome is lost."""
+        topic, partition = target
+        log.warning("Kafka did not take outcomes; trying again", topic=topic, partition=partition, error=repr(error))
+        if isinstance(error, MessageSizeTooLargeError):
+            sent = [_shortened(record) for record in sent]
+        self._waiting.setdefault(target, deque()).extendleft(reversed(sent))
+        asyncio.get_running_loop().call_later(RETRY_AFTER, self._retry, target)
+
+    def _retry(self, target: tuple[str, int]) -> None:
+        self._in_flight.discard(target)
+        self._wake.set()
+
+
+def _shortened(record: Record) -> Record:
+    """Return *record* with what its topic can hold of its value, and a header that says what it was."""
+    if len(record.value) <= KEPT_OF_TOO_LARGE:
+        return record
+    headers = (*record.headers, ("truncated-from-bytes", str(len(record.value)).encode()))
+    return msgspec.structs.replace(record, value=record.value[:KEPT_OF_TOO_LARGE], headers=headers)

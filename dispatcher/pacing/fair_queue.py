@@ -1,0 +1,152 @@
+"""Whose turn it is: priority classes by weight, and within a class campaigns by deficit round robin.
+
+Shreedhar and Varghese, "Efficient Fair Queueing using Deficit Round Robin" (1995); here a turn may overdraw, and
+what it overdrew is paid back before the next one, so that a quantum can be small.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from dispatcher.domain.message import Message
+from dispatcher.pacing.gates import Gate
+
+
+class Flow:
+    """The waiting messages of one campaign in one class, first in first out."""
+
+    __slots__ = ("campaign", "credit", "gate", "messages", "of_class", "queue")
+
+    def __init__(self, campaign: str, queue: "FairQueue", of_class: "_Class", gate: Gate | None) -> None:
+        self.campaign = campaign
+        self.queue = queue
+        self.of_class = of_class
+        self.gate = gate
+        self.messages: deque[Message] = deque()
+        self.credit = 0.0
+
+
+class _Class:
+    """One priority class: its flows, and those of them that may send, in the order of their turns."""
+
+    __slots__ = ("cost", "credit", "flows", "rotation", "weight")
+
+    def __init__(self, weight: int) -> None:
+        self.weight = weight
+        self.flows: dict[str, Flow] = {}
+        self.rotation: deque[Flow] = deque()
+        self.credit = 0.0
+        self.cost = 0
+
+
+class FairQueue:
+    """Messages that wait for one lane.
+
+    *weights* are those of the priority classes, most important first. *throttles* gives the gate of a campaign that
+    has a rate of its own; while that gate is closed the campaign stands aside, and *hold* is told to bring it back.
+    """
+
+    __slots__ = ("_classes", "_hold", "_throttles", "count", "lane")
+
+    def __init__(
+        self,
+        lane: Any,
+        weights: Sequence[int],
+        throttles: Mapping[str, Gate],
+        hold: Callable[[Gate, Flow, float], None],
+    ) -> None:
+        self.lane = lane
+        self.count = 0
+        self._classes = tuple(_Class(weight) for weight in weights)
+        self._throttles = throttles
+        self._hold = hold
+
+    def push(self, message: Message, *, front: bool = False) -> None:
+        """Let *message* wait; at the *front* of its campaign when it had its turn already."""
+        of_class = self._classes[message.priority]
+        campaign = message.job.campaign
+        flow = of_class.flows.get(campaign)
+        if flow is None:
+            flow = of_class.flows[campaign] = Flow(campaign, self, of_class, self._throttles.get(campaign))
+            of_class.rotation.append(flow)
+        if front:
+            flow.messages.appendleft(message)
+        else:
+            flow.messages.append(message)
+        of_class.cost += message.cost
+        self.count += 1
+
+    def pop(self, now: float) -> Message | None:
+        """Return the message whose turn it is; None when none waits, or all that wait are held by their campaign."""
+        while (of_class := self._next_class()) is not None:
+            flow = _next_in_turn(of_class.rotation, 1.0)
+            if flow.gate is not None and flow.gate.opens_at(now) > now:
+                of_class.rotation.popleft()
+                self._hold(flow.gate, flow, now)
+                continue
+            return self._take(of_class, flow)
+        return None
+
+    def release(self, flow: Flow) -> None:
+        """Let a held *flow* have turns again, unless it was drained in the meantime."""
+        if flow.of_class.flows.get(flow.campaign) is flow:
+            flow.of_class.rotation.append(flow)
+
+    def throttle(self, campaign: str, gate: Gate | None) -> None:
+        """From now on *campaign* passes through *gate*."""
+        for of_class in self._classes:
+            if (flow := of_class.flows.get(campaign)) is not None:
+                flow.gate = gate
+
+    def cost_ahead(self, priority: int) -> int:
+        """Return the segments that wait in class *priority* and the more important ones."""
+        cost = 0
+        for of_class in self._classes[: priority + 1]:
+            cost += of_class.cost
+        return cost
+
+    def drain(self) -> Iterator[Message]:
+        """Take out everything, held or not, campaign by campaign in the order it came."""
+        for of_class in self._classes:
+            for flow in of_class.flows.values():
+                yield from flow.messages
+            of_class.flows.clear()
+            of_class.rotation.clear()
+            of_class.cost = 0
+        self.count = 0
+
+    def _next_class(self) -> _Class | None:
+        waiting = [of_class for of_class in self._classes if of_class.rotation]
+        if not waiting:
+            return None
+        if len(waiting) == 1:
+            waiting[0].credit = 0.0  # alone it owes nothing and is owed nothing
+            return waiting[0]
+        while True:
+            for of_class in waiting:
+                if of_class.credit > 0:
+                    return of_class
+            for of_class in waiting:
+                of_class.credit += of_class.weight
+
+    def _take(self, of_class: _Class, flow: Flow) -> Message:
+        message = flow.messages.popleft()
+        flow.credit -= message.cost
+        of_class.credit -= message.cost
+        of_class.cost -= message.cost
+        self.count -= 1
+        if not flow.messages:
+            of_class.rotation.popleft()
+            del of_class.flows[message.job.campaign]
+        return message
+
+
+def _next_in_turn(rotation: deque[Flow], quantum: float) -> Flow:
+    """Return the flow at the head once it has credit; who has none gets a quantum and goes to the end."""
+    if len(rotation) == 1:
+        rotation[0].credit = 0.0
+        return rotation[0]
+    while rotation[0].credit <= 0:
+        rotation[0].credit += quantum
+        rotation.rotate(-1)
+    return rotation[0]

@@ -1,0 +1,171 @@
+"""The limits a message passes on its way out. A gate is open or says when it opens, and keeps who waits in order."""
+
+from collections import deque
+from math import inf
+from random import Random
+from typing import Any
+
+from typing_extensions import override
+
+from dispatcher.pacing.adaptive import AdaptiveConcurrency
+from dispatcher.pacing.bucket import TokenBucket
+from dispatcher.pacing.queue_model import QueueModel
+
+# Senders are driven at 99 % of their rate: so that their queues at Twilio drain even when two clocks disagree.
+HEADROOM = 0.99
+
+
+class Gate:
+    """One limit. *reason* is what the metrics call waiting at it; *due* is when the pacer will look at it next."""
+
+    __slots__ = ("due", "reason", "waiting")
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        self.waiting: deque[Any] = deque()
+        self.due = inf
+
+    def opens_at(self, now: float) -> float:
+        """Return when a message may pass: *now* or earlier when it may at once, inf when an event decides."""
+        raise NotImplementedError
+
+    def take(self, cost: float, now: float) -> None:
+        """Let a message of *cost* segments pass."""
+
+    def give_back(self, cost: float) -> None:
+        """Undo a `take`: the message was not processed."""
+
+    def share(self, part: float, now: float) -> None:
+        """From *now* on this worker has *part* (0 to 1) of the limit; it starts with nothing saved up."""
+
+
+class RateGate(Gate):
+    """So many segments (or, with *whole*, messages) a second."""
+
+    __slots__ = ("_bucket", "_per_second", "_whole")
+
+    def __init__(self, reason: str, per_second: float, *, burst: int | None = None, whole: bool = False) -> None:
+        super().__init__(reason)
+        self._whole = whole
+        self._per_second = per_second * HEADROOM
+        self._bucket = TokenBucket(self._per_second)
+        if burst is not None:
+            self._bucket.leeway = burst / self._per_second
+
+    @override
+    def opens_at(self, now: float) -> float:
+        return self._bucket.opens_at()
+
+    @override
+    def take(self, cost: float, now: float) -> None:
+        self._bucket.take(1.0 if self._whole else cost, now)
+
+    @override
+    def give_back(self, cost: float) -> None:
+        self._bucket.give_back(1.0 if self._whole else cost)
+
+    def close(self, seconds: float, now: float) -> None:
+        """Let nothing pass for *seconds*."""
+        self._bucket.full_at = max(self._bucket.full_at, now + seconds + self._bucket.leeway)
+
+    @override
+    def share(self, part: float, now: float) -> None:
+        self._bucket.change_rate(self._per_second * part, now)
+        self._bucket.empty(now)
+
+
+class QueueGate(Gate):
+    """Closed while the modelled queue at Twilio is deeper than *target* seconds of its rate."""
+
+    __slots__ = ("_per_second", "_target", "model")
+
+    def __init__(self, per_second: float, target: float) -> None:
+        super().__init__("queue")
+        self.model = QueueModel(per_second)
+        self._per_second = per_second
+        self._target = target
+
+    @override
+    def opens_at(self, now: float) -> float:
+        return self.model.falls_to(self.model.rate * self._target, now)
+
+    @override
+    def take(self, cost: float, now: float) -> None:
+        self.model.depart(cost)
+
+    @override
+    def give_back(self, cost: float) -> None:
+        self.model.refuse(cost)
+
+    @override
+    def share(self, part: float, now: float) -> None:
+        self.model.change_rate(self._per_second * part, now)
+
+
+class ConcurrencyGate(Gate):
+    """Closed while the account has as many requests in flight as it may, or has to back off."""
+
+    __slots__ = ("_backoff", "_binding", "_closed_until", "_maximum", "_random", "in_flight", "limit")
+
+    FIRST_BACKOFF = 0.050
+    LAST_BACKOFF = 10.0
+
+    def __init__(self, maximum: int, random: Random) -> None:
+        super().__init__("concurrency")
+        self.in_flight = 0
+        self.limit = AdaptiveConcurrency(float(maximum))
+        self._maximum = maximum
+        self._random = random
+        self._closed_until = 0.0
+        self._backoff = self.FIRST_BACKOFF
+        self._binding = False
+
+    @override
+    def opens_at(self, now: float) -> float:
+        if self.in_flight < int(self.limit.limit):
+            return self._closed_until
+        self._binding = True
+        return inf
+
+    @override
+    def take(self, cost: float, now: float) -> None:
+        self.in_flight += 1
+
+    def answered(self, now: float, *, healthy: bool) -> None:
+        """A request came back; *healthy*: Twilio processed it."""
+        self.in_flight -= 1
+        if healthy:
+            self.limit.succeed(now, binding=self._binding)
+            self._backoff = self.FIRST_BACKOFF
+        if not self.waiting:
+            self._binding = False
+
+    def refuse(self, departed_at: float, retry_after: float | None, now: float) -> None:
+        """Twilio answered 429 (20429), or could not be reached: fewer at once, and a pause (full jitter)."""
+        if self.limit.refuse(departed_at, now):
+            self.close(self._random.uniform(0.0, self._backoff), now)
+            self._backoff = min(self.LAST_BACKOFF, self._backoff * 2)
+        if retry_after is not None:
+            self.close(retry_after, now)
+
+    def close(self, seconds: float, now: float) -> None:
+        """Let nothing pass for *seconds*."""
+        self._closed_until = max(self._closed_until, now + seconds)
+
+    @override
+    def share(self, part: float, now: float) -> None:
+        self.limit.change_maximum(max(1.0, self._maximum * part))
+
+
+class SuspensionGate(Gate):
+    """Closed while a sender is suspended."""
+
+    __slots__ = ("until",)
+
+    def __init__(self) -> None:
+        super().__init__("suspended")
+        self.until = 0.0
+
+    @override
+    def opens_at(self, now: float) -> float:
+        return self.until

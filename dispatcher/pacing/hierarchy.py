@@ -1,0 +1,146 @@
+"""Builds the gates and lanes of a fleet, the smallest limit first, and splits them among workers."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from random import Random
+
+from dispatcher.domain.fleet import CARRIERS, A2PCampaign, Account, Carrier, Fleet, Sender
+from dispatcher.domain.rate import Rate
+from dispatcher.pacing.fair_queue import Flow
+from dispatcher.pacing.gates import ConcurrencyGate, Gate, QueueGate, RateGate, SuspensionGate
+from dispatcher.pacing.lane import Lane
+
+
+class Hierarchy:
+    """Every limit of *fleet* and the lanes that lead through them.
+
+    A lane's gates, in order: the sender's suspension; the rate and the modelled queue of the sender, or of its 10DLC
+    campaign with the recipient's carrier; the account's messages a second; its family's; its requests in flight.
+    *queue_target* is the depth of a queue at Twilio in seconds of its rate.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        *,
+        weights: Sequence[int],
+        queue_target: float,
+        random: Random,
+        hold: Callable[[Gate, Flow, float], None],
+    ) -> None:
+        self._weights = weights
+        self._queue_target = queue_target
+        self._hold = hold
+        self._part = 1.0
+        self.throttles: dict[str, Gate] = {}
+        self.concurrency = {
+            name: ConcurrencyGate(account.max_concurrency, random) for name, account in fleet.accounts.items()
+        }
+        self.families = {
+            account.family: RateGate("family", fleet.family_rate.per_second, whole=True)
+            for account in fleet.accounts.values()
+        }
+        self._account_rates = {
+            name: RateGate("account", account.rate.per_second, burst=account.rate.burst, whole=True)
+            for name, account in fleet.accounts.items()
+            if account.rate is not None
+        }
+        self._campaign_gates = {
+            name: {carrier: self._queue_gates(campaign.rates[carrier]) for carrier in CARRIERS}
+            for name, campaign in fleet.a2p_campaigns.items()
+        }
+        self._lanes = {
+            number: self._lanes_of(sender, fleet.accounts[sender.account], fleet)
+            for number, sender in fleet.senders.items()
+        }
+        self._nominal = {lane: lane.rate for lane in self.lanes()}
+
+    def lane(self, sender: Sender, carrier: Carrier | None) -> Lane:
+        """Return the lane by which *sender* reaches a recipient of *carrier* (None: unknown)."""
+        lanes = self._lanes[sender.number]
+        return lanes[carrier if len(lanes) > 1 else None]
+
+    def lanes_of(self, number: str) -> Iterator[Lane]:
+        """Yield the lanes of the sender with *number*."""
+        yield from self._lanes[number].values()
+
+    def lanes(self) -> Iterator[Lane]:
+        """Yield every lane."""
+        for lanes in self._lanes.values():
+            yield from lanes.values()
+
+    def gates(self) -> set[Gate]:
+        """Return every gate once."""
+        return {gate for lane in self.lanes() for gate in lane.gates} | set(self.throttles.values())
+
+    def share(self, part: float, now: float) -> None:
+        """Run every limit at *part* (above 0, up to 1) of itself from *now* on, with nothing saved up."""
+        self._part = part
+        for gate in self.gates():
+            gate.share(part, now)
+        for lane, rate in self._nominal.items():
+            lane.rate = rate * part
+
+    def throttle(self, campaign: str, rate: Rate | None, now: float) -> None:
+        """Hold *campaign* to *rate* over all its senders; None lifts it."""
+        gate = None
+        if rate is None:
+            self.throttles.pop(campaign, None)
+        else:
+            gate = RateGate("campaign", rate.per_second, burst=rate.burst)
+            gate.share(self._part, now)
+            self.throttles[campaign] = gate
+        for lane in self.lanes():
+            lane.queue.throttle(campaign, gate)
+
+    def _queue_gates(self, rate: Rate) -> tuple[Gate, Gate]:
+        per_second = rate.per_second
+        return RateGate("sender", per_second, burst=rate.burst), QueueGate(per_second, self._queue_target)
+
+    def _lanes_of(self, sender: Sender, account: Account, fleet: Fleet) -> dict[Carrier | None, Lane]:
+        suspension = SuspensionGate()
+        if sender.a2p_campaign is None:
+            if sender.rate is None:
+                raise ValueError(f"sender {sender.number} has neither a rate nor a 10DLC campaign")
+            gates = self._queue_gates(sender.rate)
+            return {None: self._make_lane(sender.number, sender, account, suspension, gates, sender.rate.per_second)}
+        campaign = fleet.a2p_campaigns[sender.a2p_campaign]
+        numbers = sum(other.a2p_campaign == campaign.name for other in fleet.senders.values())
+        return self._lanes_by_carrier(sender, account, suspension, campaign, numbers)
+
+    def _lanes_by_carrier(
+        self, sender: Sender, account: Account, suspension: SuspensionGate, campaign: A2PCampaign, numbers: int
+    ) -> dict[Carrier | None, Lane]:
+        by_carrier: Mapping[Carrier, tuple[Gate, Gate]] = self._campaign_gates[campaign.name]
+        lanes: dict[Carrier | None, Lane] = {}
+        for carrier in CARRIERS:
+            rate = campaign.rates[carrier].per_second / numbers
+            name = f"{sender.number} {carrier}"
+            lanes[carrier] = self._make_lane(name, sender, account, suspension, by_carrier[carrier], rate)
+        # Whose carrier is unknown may be with any of them, and so has to fit into the limit of each.
+        every = tuple(gate for pair in by_carrier.values() for gate in pair)
+        slowest = min(rate.per_second for rate in campaign.rates.values()) / numbers
+        lanes[None] = self._make_lane(f"{sender.number} unknown", sender, account, suspension, every, slowest)
+        return lanes
+
+    def _make_lane(
+        self,
+        name: str,
+        sender: Sender,
+        account: Account,
+        suspension: SuspensionGate,
+        queue_gates: tuple[Gate, ...],
+        rate: float,
+    ) -> Lane:
+        gates: list[Gate] = [suspension, *queue_gates]
+        if account.name in self._account_rates:
+            gates.append(self._account_rates[account.name])
+        gates += [self.families[account.family], self.concurrency[account.name]]
+        return Lane(
+            name=name,
+            sender=sender,
+            gates=gates,
+            rate=rate,
+            weights=self._weights,
+            throttles=self.throttles,
+            hold=self._hold,
+        )

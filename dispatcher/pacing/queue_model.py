@@ -1,0 +1,52 @@
+"""A model of one of Twilio's queues, which nobody can look into.
+
+Twilio answers 201 at once and queues whatever exceeds the sender's rate, silently, up to ten hours deep.
+"""
+
+from dataclasses import dataclass
+from math import inf
+
+
+@dataclass(slots=True)
+class QueueModel:
+    """How many segments lie in a queue that drains at *rate* segments a second.
+
+    A request that has not been answered yet counts in full: when the network stalls, all of its requests may arrive
+    in one moment. It starts to drain when it is answered.
+    """
+
+    rate: float
+    unanswered: float = 0.0
+    _depth: float = 0.0
+    _at: float = 0.0
+
+    def depth(self, now: float) -> float:
+        """Return the segments that are accepted and not yet drained at *now*."""
+        return max(0.0, self._depth - (now - self._at) * self.rate)
+
+    def depart(self, cost: float) -> None:
+        """A request of *cost* segments is on its way."""
+        self.unanswered += cost
+
+    def accept(self, cost: float, now: float) -> None:
+        """It was accepted."""
+        self.unanswered -= cost
+        self._depth = self.depth(now) + cost
+        self._at = now
+
+    def refuse(self, cost: float) -> None:
+        """It was not, or nobody knows."""
+        self.unanswered -= cost
+
+    def falls_to(self, depth: float, now: float) -> float:
+        """Return when queue and unanswered requests together will be down to *depth*; inf: an answer decides."""
+        allowed = depth - self.unanswered
+        if allowed < 0:
+            return inf
+        return now + max(0.0, self.depth(now) - allowed) / self.rate
+
+    def change_rate(self, rate: float, now: float) -> None:
+        """From *now* on it drains at *rate*."""
+        self._depth = self.depth(now)
+        self._at = now
+        self.rate = rate

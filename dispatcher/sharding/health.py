@@ -1,0 +1,59 @@
+"""Which senders are out for now, why, and until when. A quarantine ends by itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+FIRST_QUARANTINE = 30.0
+LONGEST_QUARANTINE = 1800.0
+# A sender that worked this long after its quarantine starts anew with the shortest.
+FORGIVEN_AFTER = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantine:
+    """Why a sender is out, and until when (monotonic seconds)."""
+
+    reason: str
+    until: float
+    length: float
+
+
+class Health:
+    """Keeps the quarantines of senders, and the countries that accounts may not send to.
+
+    *suspend* is told of each quarantine with the sender's number and its end.
+    """
+
+    def __init__(self, suspend: Callable[[str, float], None]) -> None:
+        self._suspend = suspend
+        self.quarantines: dict[str, Quarantine] = {}
+        self._closed_countries: set[tuple[str, str]] = set()
+
+    def quarantine(self, number: str, reason: str, now: float) -> Quarantine:
+        """Take the sender with *number* out: 30 s at first, twice as long each time it comes to that again."""
+        before = self.quarantines.get(number)
+        if before is not None and before.until > now:
+            return before  # several requests in flight meet the same refusal
+        length = FIRST_QUARANTINE
+        if before is not None and now - before.until < FORGIVEN_AFTER:
+            length = min(LONGEST_QUARANTINE, before.length * 2)
+        quarantine = self.quarantines[number] = Quarantine(reason=reason, until=now + length, length=length)
+        self._suspend(number, quarantine.until)
+        return quarantine
+
+    def is_out(self, number: str, now: float) -> bool:
+        """Say whether the sender with *number* is in quarantine at *now*."""
+        quarantine = self.quarantines.get(number)
+        return quarantine is not None and quarantine.until > now
+
+    def count(self, now: float) -> int:
+        """Return how many senders are in quarantine at *now*."""
+        return sum(quarantine.until > now for quarantine in self.quarantines.values())
+
+    def close_country(self, account: str, prefix: str) -> None:
+        """*account* may not send to numbers that start with *prefix* (Twilio's geo permissions)."""
+        self._closed_countries.add((account, prefix))
+
+    def may_reach(self, account: str, prefix: str) -> bool:
+        """Say whether *account* is not known to be barred from *prefix*."""
+        return (account, prefix) not in self._closed_countries

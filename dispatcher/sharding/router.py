@@ -1,0 +1,80 @@
+"""Chooses the sender of a message: its own by rendezvous hashing, or the next when that one can't or is too slow."""
+
+from collections.abc import Callable, Mapping
+
+from dispatcher.domain.fleet import Fleet, Pool, Sender
+from dispatcher.domain.message import Message
+from dispatcher.domain.phone import country_prefix
+from dispatcher.sharding.health import Health
+from dispatcher.sharding.rendezvous import Ranking
+
+
+class Router:
+    """Chooses among the senders of a message's pool.
+
+    *weight* gives a sender's rate in segments a second; *wait* the seconds that a message would wait with a sender.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        health: Health,
+        *,
+        weight: Callable[[Sender], float],
+        wait: Callable[[Sender, Message], float],
+    ) -> None:
+        self._health = health
+        self._wait = wait
+        self._pools: Mapping[str, _Candidates] = {
+            name: _Candidates(pool, fleet, weight) for name, pool in fleet.pools.items()
+        }
+
+    def knows(self, pool: str) -> bool:
+        """Say whether the config has *pool*."""
+        return pool in self._pools
+
+    def choose(self, message: Message, now: float) -> Sender | None:
+        """Return the sender for *message*; None when no sender of its pool can ever take it.
+
+        The recipient's own sender, unless it is in quarantine or would make it wait longer than the pool's
+        *spill_after* and another would not. When all are out, the first to which it belongs: it waits there.
+        """
+        candidates = self._pools[message.job.pool]
+        own: Sender | None = None
+        out: Sender | None = None
+        for index in candidates.ranking.of(message.job.to):
+            sender = candidates.senders[index]
+            if not self.can_take(sender, message):
+                continue
+            if self._health.is_out(sender.number, now):
+                out = out or sender
+            elif self._wait(sender, message) <= candidates.spill_after:
+                return sender
+            else:
+                own = own or sender
+        return own or out
+
+    def can_take(self, sender: Sender, message: Message) -> bool:
+        """Say whether *sender* may ever send *message*."""
+        to = message.job.to
+        return (
+            to.startswith(sender.prefixes)
+            and sender.number not in message.tried
+            and self._health.may_reach(sender.account, country_prefix(to))
+        )
+
+    def siblings(self, sender: Sender) -> list[tuple[Pool, tuple[Sender, ...]]]:
+        """Return the pools that *sender* is in, with their senders."""
+        return [
+            (candidates.pool, candidates.senders) for candidates in self._pools.values() if sender in candidates.senders
+        ]
+
+
+class _Candidates:
+    """The senders of one pool, and the order in which each recipient prefers them."""
+
+    def __init__(self, pool: Pool, fleet: Fleet, weight: Callable[[Sender], float]) -> None:
+        self.pool = pool
+        self.spill_after = pool.spill_after
+        self.senders = tuple(fleet.senders[number] for number in pool.senders)
+        self.ranking = Ranking(pool.senders, [weight(sender) for sender in self.senders])

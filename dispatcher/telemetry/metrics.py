@@ -1,0 +1,84 @@
+"""Every metric, declared once, with the sentence that Prometheus shows."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+registry = CollectorRegistry(auto_describe=True)
+
+# Intake
+JOBS_RECEIVED = Counter(
+    "dispatcher_jobs_received", "Jobs read from Kafka and taken in hand.", ["priority"], registry=registry
+)
+DEAD_LETTERS = Counter(
+    "dispatcher_dead_letters", "Records that were no job and went to the dead letters.", registry=registry
+)
+JOBS_IN_HAND = Gauge("dispatcher_jobs_in_hand", "Jobs read and not yet settled, now.", ["priority"], registry=registry)
+LAG = Gauge(
+    "dispatcher_lag_records", "Records that wait in Kafka and are not yet read, now.", ["priority"], registry=registry
+)
+PARTITIONS = Gauge(
+    "dispatcher_assigned_partitions", "Partition indices that this worker owns; its share of every rate.",
+    registry=registry,
+)  # fmt: skip
+
+# Pacing and sharding
+WAITING = Gauge(
+    "dispatcher_waiting_messages",
+    "Messages that wait for their turn, now, by the limit at which they wait: sender, queue, account, family, "
+    "campaign, concurrency, suspended.",
+    ["reason"],
+    registry=registry,
+)
+QUEUE_SECONDS = Gauge(
+    "dispatcher_twilio_queue_seconds",
+    "Modelled depth of the sender's queue at Twilio, now, in seconds of its rate.",
+    ["lane"],
+    registry=registry,
+)
+LANE_WAITING = Gauge(
+    "dispatcher_lane_waiting_messages", "Messages that wait in each lane, now.", ["lane"], registry=registry
+)
+MOVED = Gauge(
+    "dispatcher_moved_messages",
+    "Messages that another sender of their pool took over, since the start.",
+    registry=registry,
+)
+QUARANTINED = Gauge("dispatcher_quarantined_senders", "Senders that are in quarantine, now.", registry=registry)
+
+# Delivery
+IN_FLIGHT = Gauge(
+    "dispatcher_requests_in_flight", "Requests to Twilio without an answer yet, now.", ["account"], registry=registry
+)
+CONCURRENCY = Gauge(
+    "dispatcher_concurrency_limit", "Requests that the account may have in flight, now.", ["account"],
+    registry=registry,
+)  # fmt: skip
+REQUESTS = Counter(
+    "dispatcher_requests",
+    "Requests to Twilio by what came of them: accepted, declined, throttled (429), unreached, in_doubt.",
+    ["account", "outcome"],
+    registry=registry,
+)
+REQUEST_SECONDS = Histogram(
+    "dispatcher_request_seconds",
+    "Time from a request to its answer.",
+    ["account"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 20),
+    registry=registry,
+)
+TWILIO_ERRORS = Counter(
+    "dispatcher_twilio_errors", "Answers of Twilio with an error code.", ["code"], registry=registry
+)
+SEGMENTS = Counter(
+    "dispatcher_segments_accepted", "Message segments that Twilio accepted.", ["sender"], registry=registry
+)
+WAITED_SECONDS = Histogram(
+    "dispatcher_waited_seconds",
+    "Time from a job's append to Kafka to its request.",
+    ["priority"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 1800, 7200),
+    registry=registry,
+)
+
+# Outcomes
+RESULTS = Counter("dispatcher_results", "Final results by status.", ["status"], registry=registry)
+COMMITS = Counter("dispatcher_commits", "Commits of offsets, by result: ok, failed.", ["result"], registry=registry)
