@@ -1,0 +1,125 @@
+"""Turns a config that is right into the domain's frozen values."""
+
+from typing import Any
+
+from dispatcher.config.sections import Config, KafkaSection, Section, SenderSection, SimulatorSection
+from dispatcher.domain.fleet import (
+    DEFAULT_RATES,
+    A2PCampaign,
+    Account,
+    Brand,
+    Fleet,
+    Pool,
+    PriorityClass,
+    Sender,
+    SenderKind,
+)
+from dispatcher.domain.settings import (
+    KafkaSettings,
+    Listen,
+    Settings,
+    SimulatorSettings,
+    TwilioSettings,
+    WebhookSettings,
+)
+from dispatcher.domain.topics import Topics
+
+# aiokafka's own names, handed on as they are.
+_SECURITY = tuple(key for key in KafkaSection.model_fields if key.startswith(("security_", "sasl_", "ssl_")))
+_ANSWER_ON_ITS_WAY = 5.0
+_WEBHOOKS_LISTEN = Listen(host="0.0.0.0", port=8080)  # noqa: S104 - Twilio calls from outside
+_PRIORITIES = (
+    PriorityClass(name="urgent", topic="campaign.jobs.urgent", weight=9),
+    PriorityClass(name="bulk", topic="campaign.jobs", weight=1),
+)
+
+
+def settings_of(config: Config) -> Settings:
+    """Return what *config* says, with the domain's default for whatever it leaves out."""
+    twilio = _given(config.twilio)
+    if "request_timeout" in twilio:
+        twilio.setdefault("in_doubt_hold_off", twilio["request_timeout"] + _ANSWER_ON_ITS_WAY)
+    family_rate = {"family_rate": twilio.pop("family_rate")} if "family_rate" in twilio else {}
+    return Settings(
+        kafka=_kafka(config.kafka),
+        twilio=TwilioSettings(**twilio),
+        webhooks=WebhookSettings(
+            public_url=config.webhooks.public_url, listen=config.webhooks.listen or _WEBHOOKS_LISTEN
+        )
+        if config.webhooks
+        else None,
+        fleet=Fleet(
+            accounts={name: Account(name=name, **_given(account)) for name, account in config.accounts.items()},
+            senders={sender.number: _sender(sender) for sender in config.senders},
+            a2p_campaigns={
+                name: A2PCampaign(name=name, **_given(campaign) | {"rates": _given(campaign.rates)})
+                for name, campaign in config.a2p_campaigns.items()
+            },
+            brands={name: Brand(name=name, **_given(brand)) for name, brand in config.brands.items()},
+            pools={
+                name: Pool(name=name, **_given(pool) | {"senders": tuple(pool.senders)})
+                for name, pool in config.pools.items()
+            },
+            **family_rate,
+        ),
+        topics=Topics(**_given(config.topics)),
+        priorities=_priorities(config),
+        metrics=config.metrics.listen if config.metrics else None,
+        simulator=_simulator(config.simulator),
+    )
+
+
+def _given(section: Section) -> dict[str, Any]:
+    """Return the keys that *section* was given, so that the domain's defaults hold for the others."""
+    return {key: value for key, value in section if value is not None}
+
+
+def _kafka(section: KafkaSection) -> KafkaSettings:
+    given = _given(section)
+    security = {key: given.pop(key) for key in _SECURITY if key in given}
+    return KafkaSettings(**given, security=security)
+
+
+def _sender(section: SenderSection) -> Sender:
+    given = _given(section)
+    countries = given.pop("countries", None)
+    if not section.a2p_campaign:
+        given.setdefault("rate", DEFAULT_RATES[section.kind])
+    if countries:
+        given["prefixes"] = _prefixes(countries)
+    # Short codes and toll-free numbers of the US and Canada reach nobody else.
+    elif section.kind is not SenderKind.LONG_CODE:
+        given["prefixes"] = ("+1",)
+    return Sender(**given)
+
+
+def _prefixes(countries: list[str]) -> tuple[str, ...]:
+    # Loads for 0.1 s, and most configs have no countries.
+    import phonenumbers  # noqa: PLC0415
+
+    return tuple(dict.fromkeys(f"+{phonenumbers.country_code_for_region(country)}" for country in countries))
+
+
+def _priorities(config: Config) -> tuple[PriorityClass, ...]:
+    if not config.priorities:
+        return _PRIORITIES
+    classes = (PriorityClass(name=name, **_given(section)) for name, section in config.priorities.items())
+    return tuple(sorted(classes, key=lambda priority: -priority.weight))
+
+
+def _simulator(section: SimulatorSection) -> SimulatorSettings:
+    latency, faults, callbacks = map(_given, (section.latency, section.faults, section.callback_faults))
+    renamed: dict[str, Any] = {
+        "latency_low": latency.get("low"),
+        "latency_high": latency.get("high"),
+        "tail_high": latency.get("tail"),
+        "tail_share": latency.get("tail_share"),
+        "seed": section.seed,
+        "concurrency": section.concurrency,
+        "callbacks": section.callbacks,
+        "undelivered_share": section.undelivered,
+        "rate_factors": section.rate_factors,
+        **{f"{fault}_share": share for fault, share in faults.items()},
+        **{f"callback_{fault}_share": share for fault, share in callbacks.items()},
+    }
+    return SimulatorSettings(**{key: value for key, value in renamed.items() if value is not None})

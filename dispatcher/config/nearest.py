@@ -1,0 +1,19 @@
+"""The right word for a wrong one."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, right: Iterable[str]) -> str | None:
+    """Return the one of the *right* words that *word* was most likely meant to be."""
+    folded = {option.lower(): option for option in reversed(list(right))}
+    found = difflib.get_close_matches(word.lower(), folded, n=1)
+    return folded[found[0]] if found else None
+
+
+def suggestion(word: str, right: Iterable[str]) -> str:
+    """Return the end of a sentence that says what would be right instead of *word*."""
+    options = list(right)
+    if (found := nearest(word, options)) is not None:
+        return f'did you mean "{found}"?'
+    return f"there {'is' if len(options) == 1 else 'are'} {', '.join(options)}" if options else "there are none"

@@ -1,0 +1,149 @@
+"""Whether the names in a config lead somewhere, and whether the numbers are of their kind.
+
+The rules look at the file rather than at its sections, so that they find their mistakes beside all others.
+"""
+
+import re
+from collections.abc import Iterator
+
+from dispatcher.config.document import Document, Loc
+from dispatcher.config.nearest import suggestion
+from dispatcher.domain.errors import Mistake
+from dispatcher.domain.phone import is_e164, is_short_code
+
+# The toll-free area codes of North America: https://www.nationalnanpa.com/number_resource_info/toll_free_numbers.html
+_TOLL_FREE = re.compile(r"\+18(?:00|33|44|55|66|77|88)[0-9]{7}")
+
+
+def broken_references(document: Document) -> Iterator[Mistake]:
+    """Yield every name in *document* that leads nowhere, and every number that is not of its kind."""
+    for rule in _RULES:
+        yield from rule(document)
+
+
+def _accounts(document: Document) -> Iterator[Mistake]:
+    names = document.keys("accounts")
+    for name in names:
+        loc = ("accounts", name)
+        has_key, has_secret = (document.text(*loc, key) for key in ("api_key_sid", "api_key_secret"))
+        if has_key and not has_secret:
+            yield document.mistake((*loc, "api_key_sid"), '"api_key_secret" is missing: the secret of this API key')
+        if has_secret and not has_key:
+            yield document.mistake((*loc, "api_key_secret"), '"api_key_sid" is missing: the API key of this secret')
+        parent = document.text(*loc, "parent")
+        if not parent:
+            continue
+        where = (*loc, "parent")
+        grandparent = document.text("accounts", parent, "parent")
+        if parent == name:
+            yield document.mistake(where, f'"{name}" cannot be its own parent; drop the key')
+        elif parent not in names:
+            yield document.mistake(where, _unknown("account", parent, [other for other in names if other != name]))
+        elif grandparent:
+            what = f'"{parent}" is a subaccount itself; Twilio has one level of them, so write its parent'
+            yield document.mistake(where, f'{what}, "{grandparent}"')
+
+
+def _senders(document: Document) -> Iterator[Mistake]:
+    accounts, campaigns = document.keys("accounts"), document.keys("a2p_campaigns")
+    first: dict[str, int] = {}
+    for index in document.keys("senders"):
+        loc = ("senders", index)
+        number, account = document.text(*loc, "number"), document.text(*loc, "account")
+        kind, campaign = document.text(*loc, "kind"), document.text(*loc, "a2p_campaign")
+        if number in first:
+            what = f'"{number}" is a sender already, in line {first[number]}; drop one of them'
+            yield document.mistake((*loc, "number"), what)
+        elif number:
+            first[number] = document.mistake((*loc, "number"), "").line
+            if wrong := _misfit(number, kind):
+                yield document.mistake((*loc, "number"), wrong)
+        if account and accounts and account not in accounts:
+            yield document.mistake((*loc, "account"), _unknown("account", account, accounts))
+        if not campaign:
+            continue
+        if kind in {"short_code", "toll_free"}:
+            what = f"10DLC campaigns are for long codes, and this is a {kind}; drop a2p_campaign"
+            yield document.mistake((*loc, "a2p_campaign"), what, at_key=True)
+        elif campaign not in campaigns:
+            yield document.mistake((*loc, "a2p_campaign"), _unknown("10DLC campaign", campaign, campaigns))
+        if kind == "long_code" and document.text(*loc, "rate"):
+            what = "the rates of a2p_campaign hold for this number; drop rate"
+            yield document.mistake((*loc, "rate"), what, at_key=True)
+
+
+def _misfit(number: str, kind: str | None) -> str | None:
+    """Say why *number* cannot be of *kind*."""
+    toll_free = _TOLL_FREE.fullmatch(number) is not None
+    match kind:
+        case "short_code":
+            fits, right = is_short_code(number), 'a short code has 3 to 8 digits and no plus, like "72345"'
+        case "toll_free":
+            fits, right = toll_free, 'a toll-free number starts with +1 and 800, 833, 844, ..., like "+18885550100"'
+        case "long_code" if toll_free:
+            fits, right = False, 'a toll-free number is of another kind; write "kind: toll_free"'
+        case "long_code":
+            fits, right = is_e164(number), 'a long code is a number in E.164, like "+12065550100"'
+        case _:
+            return None
+    return None if fits else f'"{number}" is no {kind}: {right}'
+
+
+def _countries(document: Document) -> Iterator[Mistake]:
+    for index in document.keys("senders"):
+        for place in document.keys("senders", index, "countries"):
+            country = document.text("senders", index, "countries", place)
+            if country and not _is_country(country):
+                what = f'"{country}" is no country; write its ISO code, like "US" or "GB"'
+                yield document.mistake(("senders", index, "countries", place), what)
+
+
+def _is_country(code: str) -> bool:
+    # Loads for 0.1 s, and most configs have no countries.
+    import phonenumbers  # noqa: PLC0415
+
+    return bool(phonenumbers.country_code_for_region(code))
+
+
+def _campaigns(document: Document) -> Iterator[Mistake]:
+    brands = document.keys("brands")
+    for name in document.keys("a2p_campaigns"):
+        loc = ("a2p_campaigns", name, "brand")
+        brand = document.text(*loc)
+        if brand and brand not in brands:
+            yield document.mistake(loc, _unknown("brand", brand, brands))
+
+
+def _pools(document: Document) -> Iterator[Mistake]:
+    numbers = [document.text("senders", index, "number") for index in document.keys("senders")]
+    known = [number for number in numbers if number]
+    # While the senders are not all there, nobody can tell which one is meant.
+    complete = bool(known) and len(known) == len(numbers)
+    for pool in document.keys("pools"):
+        seen: set[str] = set()
+        for index in document.keys("pools", pool, "senders"):
+            loc: Loc = ("pools", pool, "senders", index)
+            number = document.text(*loc)
+            if not number:
+                continue
+            if number in seen:
+                yield document.mistake(loc, f'"{number}" is in this pool already; drop one of them')
+            elif complete and number not in known:
+                yield document.mistake(loc, _unknown("sender", number, known))
+            seen.add(number)
+
+
+def _rate_factors(document: Document) -> Iterator[Mistake]:
+    numbers = [document.text("senders", index, "number") for index in document.keys("senders")]
+    known = [number for number in numbers if number]
+    for number in document.keys("simulator", "rate_factors"):
+        if len(known) == len(numbers) and number not in known:
+            loc = ("simulator", "rate_factors", number)
+            yield document.mistake(loc, _unknown("sender", number, known), at_key=True)
+
+
+def _unknown(what: str, name: str, known: list[str] | tuple[str, ...]) -> str:
+    return f'no {what} is called "{name}"; {suggestion(name, known)}'
+
+
+_RULES = (_accounts, _senders, _countries, _campaigns, _pools, _rate_factors)

@@ -1,0 +1,25 @@
+"""What is allowed in a config and still deserves a second look."""
+
+from collections.abc import Iterator
+
+from dispatcher.config.document import Document
+from dispatcher.domain.errors import Mistake
+from dispatcher.domain.settings import Settings
+
+
+def remarks(document: Document, settings: Settings) -> Iterator[Mistake]:
+    """Yield what a careful colleague would ask about; none of it keeps the dispatcher from working."""
+    fleet = settings.fleet
+    first: dict[str, str] = {}
+    for name, account in fleet.accounts.items():
+        if first.setdefault(account.sid, name) != name:
+            what = f'"{first[account.sid]}" has the same SID, so its limits are counted twice'
+            yield document.mistake(("accounts", name, "sid"), what)
+    pooled = {number for pool in fleet.pools.values() for number in pool.senders}
+    for index, number in enumerate(fleet.senders):
+        if number not in pooled:
+            yield document.mistake(("senders", index, "number"), f'"{number}" is in no pool, so it sends nothing')
+    for name, brand in fleet.brands.items():
+        if brand.tmobile_daily_cap is not None:
+            what = "the cap is not enforced yet; keep the brand's T-Mobile traffic below it in what you publish"
+            yield document.mistake(("brands", name, "tmobile_daily_cap"), what)

@@ -1,0 +1,236 @@
+"""The config file's sections: which keys there are and what each holds.
+
+The descriptions are for people: editors show them through the JSON Schema, and a missing key is explained with them.
+Defaults are the domain's, so a key that is not given is None here.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dispatcher.config.values import (
+    AccountSid,
+    ApiKeySid,
+    Count,
+    Duration,
+    Factor,
+    Flag,
+    ListenAt,
+    RateText,
+    SecretText,
+    Servers,
+    Share,
+    Text,
+    TopicName,
+    Url,
+    Validity,
+    Wait,
+    WholeNumber,
+)
+from dispatcher.domain.fleet import SenderKind
+
+
+class Section(BaseModel):
+    """Keys that are known, and no others. A section with nothing in it has none of its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class KafkaSection(Section):
+    """How to reach Kafka."""
+
+    bootstrap_servers: Servers = Field(description='the brokers as host:port, like "kafka-1:9092,kafka-2:9092"')
+    group_id: Text | None = Field(None, description="the consumer group that all workers share (dispatcher)")
+    partitions: Count | None = Field(
+        None, description="partitions of every jobs topic, the most workers there can be (12)"
+    )
+    replication_factor: Count | None = Field(None, description="copies of each topic created (the broker's default)")
+    create_topics: Flag | None = Field(None, description="create topics that are missing (true)")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None = Field(
+        None, description="how to talk to the brokers (PLAINTEXT)"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI"] | None = Field(
+        None, description="how to prove who we are (PLAIN)"
+    )
+    sasl_plain_username: Text | None = Field(None, description="the user for PLAIN and SCRAM")
+    sasl_plain_password: SecretText | None = Field(None, description="the password for PLAIN and SCRAM")
+    sasl_kerberos_service_name: Text | None = Field(None, description="the brokers' service name for GSSAPI (kafka)")
+    sasl_kerberos_domain_name: Text | None = Field(None, description="the brokers' domain for GSSAPI")
+    ssl_cafile: Text | None = Field(None, description="file with the authorities that sign the brokers' certificates")
+    ssl_certfile: Text | None = Field(None, description="file with our certificate, for brokers that ask for one")
+    ssl_keyfile: Text | None = Field(None, description="file with our certificate's key")
+    ssl_password: SecretText | None = Field(None, description="the password of ssl_keyfile")
+
+
+class TwilioSection(Section):
+    """How to reach Twilio, and how far to fill its queues."""
+
+    base_url: Url | None = Field(None, description="Twilio or its stand-in (https://api.twilio.com)")
+    request_timeout: Duration | None = Field(None, description="how long to wait for an answer (20s)")
+    in_doubt_hold_off: Duration | None = Field(
+        None, description="how long to wait before asking what became of a request (request_timeout and 5s)"
+    )
+    queue_target: Duration | None = Field(
+        None, description="how deep a sender's queue at Twilio may get, in time of its rate (1s)"
+    )
+    family_rate: RateText | None = Field(
+        None, description="messages over an account and its subaccounts, Twilio's 63017 (2000/s)"
+    )
+
+
+class WebhooksSection(Section):
+    """Where Twilio calls us."""
+
+    public_url: Url = Field(description='the URL that Twilio calls and signs, like "https://hooks.example.com"')
+    listen: ListenAt | None = Field(None, description="the address to listen on (0.0.0.0:8080)")
+
+
+class MetricsSection(Section):
+    """Where Prometheus reads us."""
+
+    listen: ListenAt = Field(description='the address to listen on, like "127.0.0.1:9400"')
+
+
+class AccountSection(Section):
+    """A Twilio account or subaccount."""
+
+    sid: AccountSid = Field(description='the account\'s SID, "AC" and 32 hex digits')
+    auth_token: SecretText = Field(description='the account\'s auth token, like "${TWILIO_AUTH_TOKEN}"')
+    api_key_sid: ApiKeySid | None = Field(None, description="the SID of an API key to send with, instead of the token")
+    api_key_secret: SecretText | None = Field(None, description="the secret of that API key")
+    max_concurrency: Count | None = Field(None, description="the most API requests in flight (80)")
+    rate: RateText | None = Field(None, description="the most messages over this account (no limit)")
+    parent: Text | None = Field(None, description="the account that this one is a subaccount of")
+
+
+class SenderSection(Section):
+    """A number to send from."""
+
+    number: Text = Field(description='the short code or E.164 number, quoted: "72345", "+18885550100"')
+    kind: SenderKind = Field(description="short_code, toll_free or long_code")
+    account: Text = Field(description="the account that owns the number")
+    rate: RateText | None = Field(
+        None, description="segments over this number (short_code 100/s, toll_free 3/s, long_code 1/s)"
+    )
+    a2p_campaign: Text | None = Field(None, description="the 10DLC campaign of a US long code; its rates hold then")
+    countries: list[Text] | None = Field(
+        None,
+        min_length=1,
+        description="where it can send to, as ISO codes (short_code, toll_free: US, CA; long_code: all)",
+    )
+
+
+class CarrierRatesSection(Section):
+    """Segments over all numbers of a 10DLC campaign, for each carrier."""
+
+    att: RateText = Field(description='the rate to AT&T, like "75/s"')
+    tmobile: RateText = Field(description='the rate to T-Mobile, like "75/s"')
+    verizon: RateText = Field(description='the rate to Verizon, like "75/s"')
+    other: RateText = Field(description='the rate to all other carriers, like "10/s"')
+
+
+class A2PCampaignSection(Section):
+    """A registered US 10DLC campaign."""
+
+    brand: Text = Field(description="the brand behind the campaign")
+    rates: CarrierRatesSection = Field(description="a rate for each of att, tmobile, verizon and other")
+
+
+class BrandSection(Section):
+    """Who is behind 10DLC campaigns."""
+
+    tmobile_daily_cap: Count | None = Field(None, description="segments a day to T-Mobile (no cap)")
+
+
+class PoolSection(Section):
+    """Senders that may stand in for each other."""
+
+    senders: list[Text] = Field(min_length=1, description='the numbers to send from, quoted: ["72345"]')
+    spill_after: Wait | None = Field(None, description="how long a message waits for its own sender (10s)")
+    in_doubt: Literal["resend", "unknown"] | None = Field(
+        None, description="what to do with a message that may or may not have left (resend)"
+    )
+    validity: Validity | None = Field(None, description="how long Twilio may hold a message, 1s to 10h (Twilio's: 10h)")
+
+
+class PrioritySection(Section):
+    """A topic of jobs."""
+
+    topic: TopicName = Field(description="the topic that jobs of this class come from")
+    weight: Count = Field(description="its share against the other classes while both wait")
+
+
+class TopicsSection(Section):
+    """Other names for the topics; those of jobs are named in `priorities`."""
+
+    results: TopicName | None = Field(None, description="one final result a message (dispatch.results)")
+    dead_letters: TopicName | None = Field(None, description="what is no job, and why (dispatch.dead-letters)")
+    control: TopicName | None = Field(None, description="campaign states and the like (dispatch.control)")
+
+
+class LatencySection(Section):
+    """How long the simulator's API takes to answer."""
+
+    low: Wait | None = Field(None, description="the quickest answer (80ms)")
+    high: Wait | None = Field(None, description="the slowest answer but for the tail (150ms)")
+    tail: Wait | None = Field(None, description="the slowest answer of all (800ms)")
+    tail_share: Share | None = Field(None, description='the share of answers above "high" (1%)')
+
+
+class FaultsSection(Section):
+    """Which shares of requests go wrong."""
+
+    refuse_429: Share | None = Field(None, description="answered 429, not processed")
+    refuse_500: Share | None = Field(None, description="answered 500, not processed")
+    accept_then_500: Share | None = Field(None, description="accepted, then answered 500")
+    accept_then_drop: Share | None = Field(None, description="accepted, then cut off")
+    accept_then_hang: Share | None = Field(None, description="accepted, then silent for 26 s")
+
+
+class CallbackFaultsSection(Section):
+    """Which shares of callbacks go wrong."""
+
+    duplicate: Share | None = Field(None, description="sent twice")
+    reorder: Share | None = Field(None, description="sent out of order")
+    loss: Share | None = Field(None, description="never sent")
+
+
+class SimulatorSection(Section):
+    """How Twilio's stand-in behaves; senders and accounts are those of this file."""
+
+    seed: WholeNumber | None = Field(None, description="the same seed draws the same faults (1)")
+    latency: LatencySection = Field(LatencySection(), description="how long an answer takes")
+    concurrency: Count | None = Field(None, description="requests in flight over an account before 429 (100)")
+    callbacks: Flag | None = Field(None, description="send status callbacks (true)")
+    undelivered: Share | None = Field(None, description="the share of messages that never arrive (2%)")
+    faults: FaultsSection = Field(FaultsSection(), description="which shares of requests go wrong")
+    callback_faults: CallbackFaultsSection = Field(
+        CallbackFaultsSection(), description="which shares of callbacks go wrong"
+    )
+    rate_factors: dict[str, Factor] | None = Field(
+        None, description='what a sender really drains at, as a factor of its rate: {"72345": 0.5}'
+    )
+
+
+class Config(Section):
+    """The dispatcher's config file."""
+
+    kafka: KafkaSection = Field(description="how to reach Kafka")
+    twilio: TwilioSection = Field(TwilioSection(), description="how to reach Twilio")
+    webhooks: WebhooksSection | None = Field(None, description="where Twilio calls us")
+    accounts: dict[str, AccountSection] = Field(min_length=1, description="Twilio accounts by name")
+    senders: list[SenderSection] = Field(min_length=1, description="the numbers to send from")
+    a2p_campaigns: dict[str, A2PCampaignSection] = Field({}, description="US 10DLC campaigns by name")
+    brands: dict[str, BrandSection] = Field({}, description="the brands behind 10DLC campaigns by name")
+    pools: dict[str, PoolSection] = Field(min_length=1, description="senders that stand in for each other, by name")
+    priorities: dict[str, PrioritySection] | None = Field(
+        None, min_length=1, description="topics of jobs by priority class (urgent and bulk, 9 to 1)"
+    )
+    topics: TopicsSection = Field(TopicsSection(), description="other names for the topics")
+    metrics: MetricsSection | None = Field(None, description="where Prometheus reads us")
+    simulator: SimulatorSection = Field(SimulatorSection(), description="how Twilio's stand-in behaves")

@@ -1,0 +1,212 @@
+"""The values a config holds: how each is written, and what to say where it is written otherwise."""
+
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import PlainValidator, WithJsonSchema
+
+from dispatcher.domain.duration import parse_duration
+from dispatcher.domain.fleet import Secret
+from dispatcher.domain.rate import Rate
+from dispatcher.domain.settings import Listen
+
+_HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\],]+):([0-9]{1,5})", re.ASCII)
+_LAST_PORT = 65535
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+class UnquotedError(ValueError):
+    """Text was needed, and YAML made it a number; whoever catches it knows how it is written in the file."""
+
+
+def _text(value: object) -> str:
+    if _is_number(value):
+        raise UnquotedError
+    if not isinstance(value, str):
+        raise ValueError(f"text is needed here, not {_kind(value)}")  # noqa: TRY004 - pydantic collects ValueErrors
+    if not value.strip():
+        raise ValueError("this is empty; write a value")
+    return value
+
+
+def _with_unit(value: object) -> str:
+    """Return what stands where a number with a unit belongs: a bare number, too, so that the unit can be missed."""
+    return str(value) if _is_number(value) else _text(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
+
+
+def _rate(value: object) -> Rate:
+    return Rate.parse(_with_unit(value))
+
+
+def _wait(value: object) -> float:
+    return parse_duration(_with_unit(value))
+
+
+def _duration(value: object) -> float:
+    seconds = _wait(value)
+    if not seconds:
+        raise ValueError(f'"{value}" is no time at all; write a duration above zero')
+    return seconds
+
+
+def _validity(value: object) -> float:
+    seconds = _wait(value)
+    if not 1 <= seconds <= 36000:  # noqa: PLR2004 - https://www.twilio.com/docs/messaging/api/message-resource
+        raise ValueError(f'"{value}" is no validity that Twilio takes; write "1s" to "10h"')
+    return seconds
+
+
+def _share(value: object) -> float:
+    text = _with_unit(value)
+    match = _SHARE.fullmatch(text.strip())
+    if match is None or float(match[1]) > 100:  # noqa: PLR2004 - percent
+        raise ValueError(f'"{text}" is no share; write "0%" to "100%"')
+    return float(match[1]) / 100
+
+
+def _whole_number(value: object) -> int:
+    # What comes from a variable is text.
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value) else value
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise ValueError(f"a whole number is needed here, not {_kind(number)}")  # noqa: TRY004 - as above
+    if number < 0:
+        raise ValueError(f'"{number}" is too small; write 0 or more')
+    return number
+
+
+def _count(value: object) -> int:
+    number = _whole_number(value)
+    if not number:
+        raise ValueError('"0" is too small; write 1 or more')
+    return number
+
+
+def _factor(value: object) -> float:
+    try:
+        factor = float(str(value))
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < float("inf"):
+        raise ValueError("a number above zero is needed here, like 0.5")
+    return factor
+
+
+def _flag(value: object) -> bool:
+    match value:
+        case True | "true":
+            return True
+        case False | "false":
+            return False
+        case _:
+            raise ValueError("true or false is needed here, without quotes")
+
+
+def _listen(value: object) -> Listen:
+    text = _with_unit(value)
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match is None or int(match[2]) > _LAST_PORT:
+        raise ValueError(f'"{text}" is no address to listen on; write host and port, like "127.0.0.1:9400"')
+    return Listen(host=match[1].strip("[]"), port=int(match[2]))
+
+
+def _servers(value: object) -> str:
+    servers = [] if isinstance(value, list) else [server.strip() for server in _with_unit(value).split(",")]
+    for match in map(_HOST_AND_PORT.fullmatch, servers or [""]):
+        if match is None or not 0 < int(match[2]) <= _LAST_PORT:
+            raise ValueError('hosts with ports are needed here, like "kafka-1:9092,kafka-2:9092"')
+    return ",".join(servers)
+
+
+def _url(value: object) -> str:
+    """Return the URL without its last slash. What is wrong is not shown: it may hold a password."""
+    text = _text(value).strip()
+    try:
+        parts = urlsplit(text)
+        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine or re.search(r"\s", text):
+        raise ValueError('this is no URL; write one like "https://hooks.example.com"')
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("the URL may have a host, a port and a path; leave out user, query and fragment")
+    return text.rstrip("/")
+
+
+def _account_sid(value: object) -> str:
+    return _sid(value, "AC", "account SID")
+
+
+def _api_key_sid(value: object) -> str:
+    return _sid(value, "SK", "API key SID")
+
+
+def _sid(value: object, prefix: str, what: str) -> str:
+    # What is wrong is not shown: a token may have slipped in here.
+    if not isinstance(value, str) or not re.fullmatch(prefix + "[0-9a-fA-F]{32}", value):
+        raise ValueError(f'this is no {what}; it is "{prefix}" and 32 hex digits')
+    return value
+
+
+def _secret(value: object) -> Secret:
+    if _is_number(value):
+        raise ValueError("YAML reads this as a number; quote it")
+    return Secret(_text(value))
+
+
+def _topic(value: object) -> str:
+    text = _text(value)
+    if not _TOPIC.fullmatch(text) or text in {".", ".."}:
+        raise ValueError(f'"{text}" is no name for a topic; write up to 249 letters, digits, ".", "_" and "-"')
+    return text
+
+
+def _pattern(pattern: str) -> WithJsonSchema:
+    """Tell editors how the text looks. They cannot know what a variable holds, so they let it pass."""
+    return WithJsonSchema({"type": "string", "pattern": rf"^(?:{pattern})$|\$\{{"})
+
+
+def _or_variable(**schema: Any) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [schema, {"type": "string", "pattern": r"\$\{"}]})
+
+
+_DURATION_PATTERN = r"\d+(\.\d+)?\s*(ms|s|min|m|h|d)"
+
+Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string", "minLength": 1})]
+SecretText = Annotated[Secret, PlainValidator(_secret), WithJsonSchema({"type": "string", "minLength": 1})]
+RateText = Annotated[Rate, PlainValidator(_rate), _pattern(r"\d+(\.\d+)?\s*/\s*(s|min|h|day)(\s+burst\s+\d+)?")]
+Wait = Annotated[float, PlainValidator(_wait), _pattern(_DURATION_PATTERN)]
+Duration = Annotated[float, PlainValidator(_duration), _pattern(_DURATION_PATTERN)]
+Validity = Annotated[float, PlainValidator(_validity), _pattern(_DURATION_PATTERN)]
+Share = Annotated[float, PlainValidator(_share), _pattern(r"\d+(\.\d+)?\s*%")]
+WholeNumber = Annotated[int, PlainValidator(_whole_number), _or_variable(type="integer", minimum=0)]
+Count = Annotated[int, PlainValidator(_count), _or_variable(type="integer", minimum=1)]
+Factor = Annotated[float, PlainValidator(_factor), _or_variable(type="number", exclusiveMinimum=0)]
+Flag = Annotated[bool, PlainValidator(_flag), _or_variable(type="boolean")]
+ListenAt = Annotated[Listen, PlainValidator(_listen), _pattern(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\],]+):\d{1,5}")]
+Servers = Annotated[str, PlainValidator(_servers), WithJsonSchema({"type": "string", "minLength": 1})]
+Url = Annotated[str, PlainValidator(_url), _pattern(r"https?://\S+")]
+AccountSid = Annotated[str, PlainValidator(_account_sid), _pattern("AC[0-9a-fA-F]{32}")]
+ApiKeySid = Annotated[str, PlainValidator(_api_key_sid), _pattern("SK[0-9a-fA-F]{32}")]
+TopicName = Annotated[str, PlainValidator(_topic), _pattern(_TOPIC.pattern)]
