@@ -1,0 +1,80 @@
+"""What the stand-in measures of a stream of messages: totals, exact peaks, the achieved rate."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+
+class PeakWindow:
+    """The largest amount that fell into any window of *width* seconds, over the very times of arrival.
+
+    A window is half open: of two arrivals exactly *width* apart it holds one. The fullest window there is ends with an
+    arrival, so looking at those alone is exact.
+    """
+
+    __slots__ = ("_amount", "_arrivals", "_width", "peak")
+
+    def __init__(self, width: float) -> None:
+        self._width = width
+        self._arrivals: deque[tuple[float, int]] = deque()
+        self._amount = 0
+        self.peak = 0
+
+    def add(self, amount: int, now: float) -> None:
+        """Count *amount* at *now*, which never runs backwards."""
+        self._arrivals.append((now, amount))
+        self._amount += amount
+        self._forget(now)
+        self.peak = max(self.peak, self._amount)
+
+    def amount(self, now: float) -> int:
+        """Return what the window that ends at *now* holds."""
+        self._forget(now)
+        return self._amount
+
+    def _forget(self, now: float) -> None:
+        arrivals, width = self._arrivals, self._width
+        while arrivals and now - arrivals[0][0] >= width:
+            self._amount -= arrivals.popleft()[1]
+
+
+@dataclass(slots=True)
+class Meter:
+    """Totals and peaks, in segments, of what one sender or one 10DLC campaign and carrier was given."""
+
+    messages: int = 0
+    segments: int = 0
+    first_at: float | None = None
+    last_at: float | None = None
+    largest: int = 0
+    _first_segments: int = 0
+    _second: PeakWindow = field(default_factory=lambda: PeakWindow(1.0))
+    _tenth: PeakWindow = field(default_factory=lambda: PeakWindow(0.1))
+
+    def add(self, segments: int, now: float) -> None:
+        """Count a message of *segments* that was accepted at *now*."""
+        if self.first_at is None:
+            self.first_at = now
+            self._first_segments = segments
+        self.last_at = now
+        self.messages += 1
+        self.segments += segments
+        self.largest = max(self.largest, segments)
+        self._second.add(segments, now)
+        self._tenth.add(segments, now)
+
+    @property
+    def peak_1s(self) -> int:
+        """Most segments accepted in any second."""
+        return self._second.peak
+
+    @property
+    def peak_100ms(self) -> int:
+        """Most segments accepted in any 100 ms."""
+        return self._tenth.peak
+
+    @property
+    def achieved_rate(self) -> float | None:
+        """Segments a second after the first message; None before there is a second one at another time."""
+        if self.first_at is None or self.last_at is None or self.last_at <= self.first_at:
+            return None
+        return (self.segments - self._first_segments) / (self.last_at - self.first_at)
