@@ -17,17 +17,31 @@ LEFT_AT_ONCE = 130
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run *main* with an event that the first SIGTERM or SIGINT sets; the second one leaves at once.
 
-    Raises the `DispatcherError` that ended it, taken out of its exception groups.
+    Raises the error that ended it, taken out of its exception groups: a `DispatcherError` where there is one. An
+    exception in a callback of the loop, which asyncio would only log, ends it too.
     """
+    bugs: list[BaseException] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_with_signals(main))
+            runner.run(_with_signals(main, bugs))
     except BaseExceptionGroup as group:
         raise _reason(group) from group
+    except asyncio.CancelledError:
+        if bugs:
+            raise bugs[0] from None
+        raise
 
 
-async def _with_signals(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+async def _with_signals(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], bugs: list[BaseException]) -> None:
     stop = asyncio.Event()
+    running = asyncio.current_task()
+
+    def on_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        # Without a handle it is a library's task that nobody asked about: no reason to leave.
+        if "handle" in context and "exception" in context and running is not None:
+            bugs.append(context["exception"])
+            running.cancel()
 
     def on_signal() -> None:
         if stop.is_set():
@@ -35,6 +49,7 @@ async def _with_signals(main: Callable[[asyncio.Event], Coroutine[Any, Any, None
         stop.set()
 
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(on_error)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     await main(stop)

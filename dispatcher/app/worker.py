@@ -52,6 +52,7 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event) -> N
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
 
         worker = Worker(settings, clock, tasks, producer, session)
+        stack.callback(worker.pipeline.halt)  # whatever ends us, nothing leaves any more
         reader = ControlReader(control, settings.topics.control, clock, worker.pipeline.throttle)
         await reader.catch_up()
         intake = Intake(

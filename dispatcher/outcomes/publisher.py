@@ -77,7 +77,7 @@ class Publisher:
         sent: list[Record] = []
         while waiting:
             record = waiting[0]
-            if batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
+            if batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
                 break
             sent.append(waiting.popleft())
         if not waiting:

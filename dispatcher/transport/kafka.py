@@ -131,12 +131,12 @@ async def _missing(admin: Any, wanted: list[TopicSpec]) -> list[TopicSpec]:
 
 
 def _new_topic(spec: TopicSpec, settings: KafkaSettings) -> NewTopic:
-    return NewTopic(  # type: ignore[no-untyped-call]
-        name=spec.name,
-        num_partitions=spec.partitions,
-        replication_factor=settings.replication_factor or -1,  # -1: the broker's default
-        topic_configs=dict(spec.config),
+    topic = NewTopic(  # type: ignore[no-untyped-call]
+        name=spec.name, num_partitions=spec.partitions, replication_factor=1, topic_configs=dict(spec.config)
     )
+    # -1 asks for the broker's default; the constructor refuses it, the protocol does not (KIP-464).
+    topic.replication_factor = settings.replication_factor or -1
+    return topic
 
 
 async def committed(admin: Any, group_id: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Any]:
