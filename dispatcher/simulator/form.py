@@ -14,9 +14,9 @@ def parse_form(raw: str) -> Form:
     """
     fields: Form = {}
     for pair in raw.split("&"):
-        name, separator, value = pair.partition("=")
-        if not separator:
+        if not pair:
             continue
+        name, _, value = pair.partition("=")
         if "+" in value:
             value = value.replace("+", " ")
         if "%" in value:

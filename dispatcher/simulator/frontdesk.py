@@ -72,11 +72,12 @@ class FrontDesk:
             settings = msgspec.convert(asdict(self._weather.settings) | wanted, SimulatorSettings)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             return http_response(400, orjson.dumps({"message": f"These are no settings of the simulator: {error}"}))
-        unknown = wanted.keys() - {field.name for field in fields(SimulatorSettings)}
-        unknown |= {name for name in settings.rate_factors if not self._carriers.queues_of(name)}
-        if unknown:
-            named = ", ".join(sorted(unknown))
-            return http_response(400, orjson.dumps({"message": f"The simulator knows nothing called {named}"}))
+        wrong = wanted.keys() - {field.name for field in fields(SimulatorSettings)}
+        wrong |= {name for name in settings.rate_factors if not self._carriers.queues_of(name)}
+        wrong |= {name for name, value in asdict(settings).items() if name.endswith("_share") and not 0 <= value <= 1}
+        if wrong:
+            message = f"Unknown, or a share that is not between 0 and 1: {', '.join(sorted(wrong))}"
+            return http_response(400, orjson.dumps({"message": message}))
         self._weather.settings = settings
         self._carriers.undelivered_share = settings.undelivered_share
         self._carriers.slow_to(settings.rate_factors, now)

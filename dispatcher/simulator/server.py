@@ -46,7 +46,10 @@ class Simulator:
 async def open_simulator(
     fleet: Fleet, settings: SimulatorSettings, *, listen: Listen, clock: Clock
 ) -> AsyncIterator[Simulator]:
-    """Run Twilio's stand-in for *fleet* at *listen* (port 0: any) until the context ends; `OSError` if it can't listen."""
+    """Run Twilio's stand-in for *fleet* at *listen* (port 0: any) until the context ends.
+
+    Raises `OSError` where it can't listen.
+    """
     started = clock.monotonic()
     almanac = Almanac(monotonic=started, wall=clock.now())
     weather = Weather(settings)
