@@ -16,8 +16,8 @@ def parse_duration(text: str) -> float:
 
 def format_duration(seconds: float) -> str:
     """Return *seconds* as a person reads it: `850 ms`, `42 s`, `3 min 20 s`, `14 h 5 min`, `2 d 3 h`."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+    if (milliseconds := round(seconds * 1000)) < 1000:  # noqa: PLR2004 - that is a second
+        return f"{milliseconds} ms"
     whole = round(seconds)
     for size, unit, smaller_size, smaller in (
         (86400, "d", 3600, "h"),

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 _PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0, "day": 86400.0}
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|min|h|day)(?:\s+burst\s+(\d+))?", re.ASCII)
@@ -38,5 +39,6 @@ class Rate:
         return self.amount / _PERIODS[self.period]
 
     def __str__(self) -> str:
-        amount = f"{self.amount:g}" if self.amount != int(self.amount) else str(int(self.amount))
+        # Through Decimal, because a float prints small amounts with an exponent, which is no rate.
+        amount = str(int(self.amount)) if self.amount.is_integer() else f"{Decimal(repr(self.amount)):f}"
         return f"{amount}/{self.period}" + (f" burst {self.burst}" if self.burst else "")
