@@ -92,4 +92,4 @@ def _next_cut(octets: bytes, start: int) -> int:
     if cut > start:
         return cut
     # No part could hold this piece: it is cut after all, but not within a surrogate pair.
-    return end if octets[end - 1] & 0xFC == _HIGH_SURROGATE else end
+    return end - 2 if octets[end - 1] & 0xFC == _HIGH_SURROGATE else end

@@ -80,6 +80,8 @@ def test_what_reads_as_one_character_is_never_split_over_two_parts(whole: str) -
 def test_a_character_that_no_part_could_hold_is_cut_after_all() -> None:
     # Twilio's calculator puts all 200 units into one part here, which 140 octets cannot hold.
     assert count_segments("Z" + "\u0337" * 199) == 3
+    # Unit 67 is the first half of a surrogate pair, so the part ends after 66.
+    assert count_segments("👩\u200d" * 44 + "👩") == 3
 
 
 def test_a_lone_surrogate_counts_as_one_unit() -> None:
