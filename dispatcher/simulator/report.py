@@ -5,7 +5,7 @@ Rates, peaks and depths are in segments, times in seconds on the monotonic clock
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dispatcher.simulator.carrier import Carriers
@@ -92,7 +92,7 @@ def build_report(
             name: {"rate": carriers.family_rate, "peak_messages_1s": window.peak}
             for name, window in carriers.family_peaks.items()
         },
-        "callbacks": callbacks,
+        "callbacks": asdict(callbacks),
     }
 
 
