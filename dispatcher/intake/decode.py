@@ -41,6 +41,9 @@ def _rendered(job: Job, template: str) -> Job:
 
 
 def _sentence(error: msgspec.ValidationError) -> str:
-    """Return msgspec's words, which name the field and never its value."""
+    """Return msgspec's words, which name the field and never its value; but not its regular expressions."""
     text = str(error)
+    if "matching regex" in text:
+        field = text.rpartition("$.")[2].rstrip("`")
+        return f"the job is malformed: {field} has to be an E.164 number, like +12065550142"
     return f"the job is malformed: {text[:1].lower()}{text[1:]}"
