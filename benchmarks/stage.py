@@ -28,6 +28,7 @@ PROMO = {"sid": "AC" + "2" * 32, "auth_token": "promo-token", "parent": "main"}
 
 # Queue full: 21611 for a sender, 30001 through a service; too fast for the family: 63017.
 _OVERRUN_CODES = frozenset({"21611", "30001", "63017"})
+_MOST_UNACKNOWLEDGED = 10_000
 _names = itertools.count()
 
 
@@ -54,7 +55,7 @@ async def until(condition: Callable[[], Awaitable[bool]], *, within: float, what
     """Come back when *condition* holds; `TimeoutError` says *what* did not come within so many seconds."""
     try:
         async with asyncio.timeout(within):
-            while not await condition():
+            while not await condition():  # noqa: ASYNC110 - the condition lies in another process
                 await asyncio.sleep(0.1)
     except TimeoutError:
         raise TimeoutError(f"not within {within:g} s: {what}") from None
@@ -172,7 +173,7 @@ class Stage:
                 key = str(one["to"] if isinstance(one, Mapping) else count).encode()
                 written.append(await producer.send(self.topic(priority), value, key=key))
                 count += 1
-                if len(written) == 10_000:
+                if len(written) == _MOST_UNACKNOWLEDGED:
                     await asyncio.wait(written)
                     written.clear()
             if written:
@@ -310,7 +311,6 @@ async def open_stage(folder: Path, kafka: str, **sections: Any) -> AsyncIterator
     }
     for section, value in sections.items():
         config[section] = {**config.get(section, {}), **value} if isinstance(value, dict) else value
-    folder.mkdir(parents=True, exist_ok=True)
     async with aiohttp.ClientSession() as http:
         stage = Stage(folder, kafka, config, http)
         stage.write_config()
@@ -329,7 +329,7 @@ async def _create_topics(stage: Stage) -> None:
     try:
         names = [priority["topic"] for priority in stage.config["priorities"].values()]
         await admin.create_topics(
-            [NewTopic(name=name, num_partitions=PARTITIONS, replication_factor=1) for name in names]  # type: ignore[no-untyped-call]
+            [NewTopic(name=name, num_partitions=PARTITIONS, replication_factor=1) for name in names]
         )
     finally:
         await admin.close()

@@ -42,7 +42,7 @@ class TopicSpec:
 
 def make_consumer(settings: KafkaSettings, *, group: bool = True, client_id: str = "dispatcher") -> Any:
     """Return a consumer that is not started: of the group, or (*group* False) of partitions it is told."""
-    return AIOKafkaConsumer(  # type: ignore[no-untyped-call]
+    return AIOKafkaConsumer(
         **_connection(settings),
         client_id=client_id,
         group_id=settings.group_id if group else None,
@@ -61,7 +61,7 @@ def make_consumer(settings: KafkaSettings, *, group: bool = True, client_id: str
 
 def make_producer(settings: KafkaSettings, *, client_id: str = "dispatcher") -> Any:
     """Return an idempotent producer that is not started."""
-    return AIOKafkaProducer(  # type: ignore[no-untyped-call]
+    return AIOKafkaProducer(
         **_connection(settings),
         client_id=client_id,
         enable_idempotence=True,
@@ -131,7 +131,7 @@ async def _missing(admin: Any, wanted: list[TopicSpec]) -> list[TopicSpec]:
 
 
 def _new_topic(spec: TopicSpec, settings: KafkaSettings) -> NewTopic:
-    topic = NewTopic(  # type: ignore[no-untyped-call]
+    topic = NewTopic(
         name=spec.name, num_partitions=spec.partitions, replication_factor=1, topic_configs=dict(spec.config)
     )
     # -1 asks for the broker's default; the constructor refuses it, the protocol does not (KIP-464).

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+
 from benchmarks.stage import MAIN, PROMO, carrier_of, flows, job, open_stage, overruns, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.system]
