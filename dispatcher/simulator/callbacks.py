@@ -7,18 +7,16 @@ from functools import lru_cache
 from heapq import heappop, heappush
 from ipaddress import ip_address
 from itertools import count
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from urllib.parse import urlencode, urlsplit
 
-import aiohttp
 from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
-from yarl import URL
 
 from dispatcher.clock import Clock
 from dispatcher.domain.fleet import Fleet
 from dispatcher.simulator.carrier import Carriers
 from dispatcher.simulator.message import FINAL, Change
+from dispatcher.simulator.poster import Poster
 from dispatcher.simulator.report import CallbackCounts
 from dispatcher.simulator.resources import API_VERSION
 from dispatcher.simulator.retry_policy import Failure, read_policy
@@ -26,8 +24,7 @@ from dispatcher.simulator.weather import CallbackFate, Weather
 
 DELIVERERS: Final = 64
 
-# Twilio's own: 5 s to connect, 15 s to read, 15 s in all, tries included.
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=15.0, sock_connect=5.0, sock_read=15.0)
+# After so long, tries included, Twilio gives up.
 _ALL_TRIES_SECONDS: Final = 15.0
 # Seconds that a callback is late by so that the final one, at most half a second behind it, overtakes it.
 _LATE: Final = (1.0, 3.0)
@@ -53,6 +50,7 @@ class Callbacks:
         self._carriers = carriers
         self._weather = weather
         self._clock = clock
+        self._poster = Poster()
         self._validators = {
             account.sid: RequestValidator(account.auth_token.reveal()) for account in fleet.accounts.values()
         }
@@ -60,16 +58,9 @@ class Callbacks:
         self._order = count()
         self._due: asyncio.Queue[_Callback] = asyncio.Queue(maxsize=DELIVERERS)
 
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=DELIVERERS), timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._session.close()
+    def close(self) -> None:
+        """Drop the connections; nobody delivers any more."""
+        self._poster.close()
 
     def announce(self, changes: Iterable[Change]) -> None:
         """Schedule the callbacks for *changes*."""
@@ -118,24 +109,11 @@ class Callbacks:
         parameters = self._parameters(callback.change)
         signature = self._validators[callback.change.message.account].compute_signature(url, parameters)
         headers = {
-            "Content-Type": "application/x-www-form-urlencoded; charset=UTF-8",
             "User-Agent": "TwilioProxy/1.1",
             "X-Twilio-Signature": signature,
             "I-Twilio-Idempotency-Token": callback.token,
         }
-        body = urlencode(parameters).encode()
-        try:
-            async with self._session.post(
-                URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
-            ) as response:
-                await response.read()
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-            return "ct"
-        except (aiohttp.ClientError, TimeoutError):
-            return "rt"
-        if response.ok:
-            return None
-        return "5xx" if response.status >= 500 else "4xx"  # noqa: PLR2004 - the first of its hundred
+        return await self._poster.post(url, urlencode(parameters).encode(), headers)
 
     def _retry(self, callback: _Callback, failure: Failure) -> None:
         """Schedule *callback* again where its URL's retry policy says so."""

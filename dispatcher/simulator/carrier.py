@@ -15,7 +15,7 @@ from zlib import crc32
 from dispatcher.domain.fleet import CARRIERS, Carrier, Fleet, Sender
 from dispatcher.simulator.almanac import Almanac
 from dispatcher.simulator.fifo import SenderQueue
-from dispatcher.simulator.message import FINAL, Change, Message, Status
+from dispatcher.simulator.message import FINAL, Change, Due, Message, Status
 from dispatcher.simulator.meter import Meter, PeakWindow
 from dispatcher.simulator.refusals import FAMILY_TOO_FAST, QUEUE_FULL
 
@@ -109,7 +109,7 @@ class Carriers:
         self._sent_today: Counter[tuple[str, date]] = Counter()
         self._latest_to: dict[str, int] = {}
         self._texted: set[str] = set()
-        self._handsets: list[tuple[float, int, Message]] = []
+        self._handsets: list[Due] = []
         self._changes: list[Change] = []
         self._random = Random(f"{seed}-carrier")  # noqa: S311 - a play of chance that repeats, no secret
         # Two runs never share a SID: a dispatcher that outlives the stand-in would mistake one message for another.
@@ -156,11 +156,12 @@ class Carriers:
         """Let everything happen that is due up to *now*; return the changes since the last call, each once."""
         for queue in self.queues.values():
             self._drain(queue, now)
-        while self._handsets and self._handsets[0][0] <= now:
-            at, _, message = heappop(self._handsets)
+        while self._handsets and self._handsets[0].at <= now:
+            due = heappop(self._handsets)
+            message = due.message
             message.code = self._objection(message)
             message.status = "undelivered" if message.code else "delivered"
-            self._announce(message, at)
+            self._announce(message, due.at)
         changes, self._changes = self._changes, []
         return changes
 
@@ -271,7 +272,7 @@ class Carriers:
     def _drain(self, queue: SenderQueue, now: float) -> None:
         for message, at in queue.advance(now):
             if message.status == "sent":
-                heappush(self._handsets, (at + self._random.uniform(*_HANDSET_DELAY), message.seq, message))
+                heappush(self._handsets, Due(at + self._random.uniform(*_HANDSET_DELAY), message.seq, message))
             self._announce(message, at)
 
     def _objection(self, message: Message) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Final
 
-from dispatcher.simulator.message import Message
+from dispatcher.simulator.message import Due, Message
 from dispatcher.simulator.meter import Meter
 
 CAPACITY_SECONDS: Final = 36_000
@@ -43,8 +43,8 @@ class SenderQueue:
         self.deepest_seconds = 0.0
         self._drain_rate = rate * factor
         self._waiting: deque[Message] = deque()
-        # When a message's validity ends: time, seq, message. Messages that left meanwhile stay in it.
-        self._expiring: list[tuple[float, int, Message]] = []
+        # When the validity of messages ends. Those that left meanwhile stay in it.
+        self._expiring: list[Due] = []
         # Segments of all that wait, the head's in full; of the head, *_done* had drained at *_since*.
         self._backlog = 0
         self._done = 0.0
@@ -61,7 +61,7 @@ class SenderQueue:
         self._waiting.append(message)
         self._backlog += message.segments
         if message.validity < MAX_VALIDITY:
-            heappush(self._expiring, (message.at + message.validity, message.seq, message))
+            heappush(self._expiring, Due(message.at + message.validity, message.seq, message))
         self.meter.add(message.segments, now)
         depth = self.depth(now)
         self.deepest_segments = max(self.deepest_segments, depth)
@@ -83,8 +83,9 @@ class SenderQueue:
 
     def advance(self, now: float) -> Iterator[tuple[Message, float]]:
         """Mark each message that left up to *now* as sent or failed, and yield it with when it left."""
-        while self._expiring and self._expiring[0][0] <= now:
-            at, _, message = heappop(self._expiring)
+        while self._expiring and self._expiring[0].at <= now:
+            due = heappop(self._expiring)
+            at, message = due.at, due.message
             yield from self._drain(at)
             # A message that is being sent no longer expires.
             if message.status in {"accepted", "queued"} and message is not self._waiting[0]:

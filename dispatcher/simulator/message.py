@@ -38,6 +38,14 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
     sent_at: float | None = None
 
 
+class Due(msgspec.Struct, order=True, gc=False):
+    """Something happens to *message*, which has *seq*, at *at*; the earlier of two is the smaller."""
+
+    at: float
+    seq: int
+    message: Message
+
+
 class Change(NamedTuple):
     """A message got a new status at *at* (monotonic seconds); *callback* is the URL that wants to hear of it."""
 

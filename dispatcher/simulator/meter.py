@@ -11,17 +11,20 @@ class PeakWindow:
     arrival, so looking at those alone is exact.
     """
 
-    __slots__ = ("_amount", "_arrivals", "_width", "peak")
+    __slots__ = ("_amount", "_amounts", "_times", "_width", "peak")
 
     def __init__(self, width: float) -> None:
         self._width = width
-        self._arrivals: deque[tuple[float, int]] = deque()
+        # Two queues, since pairs would be objects that the garbage collector has to look at.
+        self._times: deque[float] = deque()
+        self._amounts: deque[int] = deque()
         self._amount = 0
         self.peak = 0
 
     def add(self, amount: int, now: float) -> None:
         """Count *amount* at *now*, which never runs backwards."""
-        self._arrivals.append((now, amount))
+        self._times.append(now)
+        self._amounts.append(amount)
         self._amount += amount
         self._forget(now)
         self.peak = max(self.peak, self._amount)
@@ -32,9 +35,10 @@ class PeakWindow:
         return self._amount
 
     def _forget(self, now: float) -> None:
-        arrivals, width = self._arrivals, self._width
-        while arrivals and now - arrivals[0][0] >= width:
-            self._amount -= arrivals.popleft()[1]
+        times, width = self._times, self._width
+        while times and now - times[0] >= width:
+            times.popleft()
+            self._amount -= self._amounts.popleft()
 
 
 @dataclass(slots=True)

@@ -61,26 +61,27 @@ async def open_simulator(
         almanac=almanac,
     )
     connections: set[asyncio.Transport] = set()
-    async with Callbacks(fleet, carriers, weather, clock) as callbacks:
-        desk = FrontDesk(fleet, carriers, weather, callbacks.counts, started=started)
-        server = await asyncio.get_running_loop().create_server(
-            lambda: _Connection(desk, clock, connections), listen.host, listen.port, backlog=1024
-        )
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(_keep_time(carriers, callbacks, clock), name="simulator-time")]
-                running += [
-                    tasks.create_task(callbacks.deliver(), name=f"simulator-callbacks-{number}")
-                    for number in range(DELIVERERS)
-                ]
-                port = server.sockets[0].getsockname()[1]
-                yield Simulator(desk, clock, Listen(host=listen.host, port=port))
-                for task in running:
-                    task.cancel()
-        finally:
-            server.close()
-            for transport in tuple(connections):
-                transport.abort()
+    callbacks = Callbacks(fleet, carriers, weather, clock)
+    desk = FrontDesk(fleet, carriers, weather, callbacks.counts, started=started)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Connection(desk, clock, connections), listen.host, listen.port, backlog=1024
+    )
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(_keep_time(carriers, callbacks, clock), name="simulator-time")]
+            running += [
+                tasks.create_task(callbacks.deliver(), name=f"simulator-callbacks-{number}")
+                for number in range(DELIVERERS)
+            ]
+            port = server.sockets[0].getsockname()[1]
+            yield Simulator(desk, clock, Listen(host=listen.host, port=port))
+            for task in running:
+                task.cancel()
+    finally:
+        callbacks.close()
+        server.close()
+        for transport in tuple(connections):
+            transport.abort()
 
 
 async def _keep_time(carriers: Carriers, callbacks: Callbacks, clock: Clock) -> None:

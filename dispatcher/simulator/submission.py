@@ -10,7 +10,8 @@ from dispatcher.simulator.fifo import MAX_VALIDITY
 from dispatcher.simulator.form import Form, first, parse_form
 from dispatcher.simulator.refusals import MAGIC_FROM, MAGIC_FROM_GOOD, MAGIC_TO
 
-_URL = re.compile(r"https?://[^\s/?#]+\S*")
+_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::(\d{1,5}))?(?:[/?#]\S*)?", re.ASCII)
+_MAX_PORT = 65_535
 _SERVICE_SID = re.compile(r"MG[0-9a-f]{32}", re.ASCII)
 
 
@@ -75,7 +76,8 @@ def _objection_to_content(form: Form, body: str, media: list[str], service: str 
 
 
 def _is_url(text: str) -> bool:
-    return _URL.fullmatch(text) is not None
+    match = _URL.fullmatch(text)
+    return match is not None and int(match[1] or 0) <= _MAX_PORT
 
 
 def _own_id(callback: str | None) -> tuple[str | None, int | None]:
