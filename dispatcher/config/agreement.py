@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from dispatcher.config.build import DEFAULT_PRIORITIES
 from dispatcher.config.document import Document, Loc
 from dispatcher.domain.duration import parse_duration
 from dispatcher.domain.errors import Mistake
 from dispatcher.domain.settings import TwilioSettings
 from dispatcher.domain.topics import Topics
 
+_PLAIN = "PLAINTEXT"
+_PROTOCOLS = (_PLAIN, "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _PASSWORD_KEYS = ("sasl_plain_username", "sasl_plain_password")
 
 
@@ -19,9 +22,11 @@ def contradictions(document: Document) -> Iterator[Mistake]:
 
 
 def _kafka_security(document: Document) -> Iterator[Mistake]:
-    protocol = document.text("kafka", "security_protocol") or "PLAINTEXT"
+    protocol = document.text("kafka", "security_protocol") if document.has("kafka", "security_protocol") else _PLAIN
+    if protocol not in _PROTOCOLS:
+        return
     mechanism = document.text("kafka", "sasl_mechanism") or "PLAIN"
-    given = [key for key in document.keys("kafka") if document.text("kafka", key)]
+    given = [key for key in document.keys("kafka") if document.has("kafka", key)]
     for key in given:
         if key.startswith("sasl_") and "SASL" not in protocol:
             what = f'"{key}" has no effect without SASL; write "security_protocol: SASL_SSL" too'
@@ -33,7 +38,7 @@ def _kafka_security(document: Document) -> Iterator[Mistake]:
     if "SASL" in protocol and mechanism != "GSSAPI":
         for key in _PASSWORD_KEYS:
             if key not in given:
-                yield document.mistake(("kafka", "security_protocol"), f"{protocol} with {mechanism} needs {key}")
+                yield document.mistake(("kafka", "security_protocol"), f'"{key}" is missing; "{mechanism}" needs it')
 
 
 def _topics(document: Document) -> Iterator[Mistake]:
@@ -41,6 +46,8 @@ def _topics(document: Document) -> Iterator[Mistake]:
     places: list[tuple[Loc, str]] = [
         (("priorities", name, "topic"), f"jobs of {name}") for name in document.keys("priorities")
     ]
+    if not places:
+        taken = {jobs.topic: f"jobs of {jobs.name}" for jobs in DEFAULT_PRIORITIES}
     for key, default in asdict(Topics()).items():
         places.append((("topics", key), key))
         if not document.text("topics", key):

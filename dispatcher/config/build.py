@@ -28,7 +28,7 @@ from dispatcher.domain.topics import Topics
 _SECURITY = tuple(key for key in KafkaSection.model_fields if key.startswith(("security_", "sasl_", "ssl_")))
 _ANSWER_ON_ITS_WAY = 5.0
 _WEBHOOKS_LISTEN = Listen(host="0.0.0.0", port=8080)  # noqa: S104 - Twilio calls from outside
-_PRIORITIES = (
+DEFAULT_PRIORITIES = (
     PriorityClass(name="urgent", topic="campaign.jobs.urgent", weight=9),
     PriorityClass(name="bulk", topic="campaign.jobs", weight=1),
 )
@@ -102,7 +102,7 @@ def _prefixes(countries: list[str]) -> tuple[str, ...]:
 
 def _priorities(config: Config) -> tuple[PriorityClass, ...]:
     if not config.priorities:
-        return _PRIORITIES
+        return DEFAULT_PRIORITIES
     classes = (PriorityClass(name=name, **_given(section)) for name, section in config.priorities.items())
     return tuple(sorted(classes, key=lambda priority: -priority.weight))
 

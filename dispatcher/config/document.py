@@ -1,8 +1,8 @@
 """Reads YAML into plain values and remembers where each stands, so that a mistake can be pointed at."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -11,7 +11,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from ruamel.yaml.reader import ReaderError
 
 from dispatcher.config.variables import expand_variables
-from dispatcher.domain.errors import ConfigError, Mistake
+from dispatcher.domain.errors import ConfigError, DispatcherError, Mistake
 
 Loc = tuple[str | int, ...]
 
@@ -27,12 +27,24 @@ _HINTS = (
 )
 
 
+def read_document(path: Path, environ: Mapping[str, str]) -> "Document":
+    """Read the file at *path*; `DispatcherError` where that cannot be, `ConfigError` where it is no YAML."""
+    try:
+        # Editors on Windows begin a file with a byte order mark.
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DispatcherError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    except UnicodeDecodeError as error:
+        raise DispatcherError(f"{path} is no UTF-8 text; save it as UTF-8") from error
+    return Document(str(path), text, environ)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where a value stands: its key (the value itself in a list) and the value, each as line and column from 1.
 
-    *text* is a scalar as it is read, whatever YAML takes it for, and *written* the same before variables were
-    replaced; both are None for a list or mapping.
+    *text* is what is written there, whatever YAML takes it for, with its variables replaced, and *written* the same
+    before that. Both are None where there is no such text: for a list, a mapping, null, or a variable that is not set.
     """
 
     key: tuple[int, int]
@@ -52,10 +64,10 @@ class Document:
         self.file = file
         self.mistakes: list[Mistake] = []
         self._environ = environ
-        self._places: dict[Loc, Place] = {}
+        self._places: dict[Loc, Place] = {(): Place(key=(1, 1), value=(1, 1))}
         try:
             root = YAML(typ="safe", pure=True).compose(text)
-            self.values = self._read(root, (), (1, 1), ()) if root is not None else None
+            self.values: Any = self._read(root, (), (1, 1), ()) if root is not None else None
         except YAMLError as error:
             raise ConfigError((_syntax_mistake(file, text, error),)) from None
         except RecursionError:
@@ -78,21 +90,29 @@ class Document:
         return Mistake(file=self.file, line=line, column=column, what=what)
 
     def text(self, *loc: str | int) -> str | None:
-        """Return the scalar at *loc* as it is written, variables replaced; None where there is none."""
+        """Return the text at *loc*, variables replaced; None where there is none."""
         place = self._places.get(loc)
         return place.text if place else None
 
+    def has(self, *loc: str | int) -> bool:
+        """Say whether anything stands at *loc*, be it a variable that is not set."""
+        return self._value(loc) is not None
+
     def keys(self, *loc: str | int) -> tuple[Any, ...]:
         """Return the names in the mapping at *loc*, or the indices of the list there."""
+        found = self._value(loc)
+        if isinstance(found, dict):
+            return tuple(found)
+        return tuple(range(len(found))) if isinstance(found, list) else ()
+
+    def _value(self, loc: Loc) -> Any:
         found: Any = self.values
         for part in loc:
             try:
                 found = found[part]
             except (KeyError, IndexError, TypeError):
-                return ()
-        if isinstance(found, dict):
-            return tuple(found)
-        return tuple(range(len(found))) if isinstance(found, list) else ()
+                return None
+        return found
 
     def _read(self, node: Node, loc: Loc, key: tuple[int, int] | None, around: tuple[Node, ...]) -> Any:
         start = (node.start_mark.line + 1, node.start_mark.column + 1)
@@ -129,16 +149,19 @@ class Document:
         text: str = node.value
         # Where nothing is written, YAML's mark is at whatever comes next.
         at = place.value if text or node.style else place.key
-        self._places[loc] = Place(key=place.key, value=at, text=text, written=text)
+        self._places[loc] = Place(key=place.key, value=at)
+        if node.anchor and not text:
+            self.mistakes.append(self.mistake(loc, 'a "&" names what follows, and nothing does; quote the value'))
         try:
             expanded = expand_variables(text, self._environ)
         except ValueError as error:
             self.mistakes.append(self.mistake(loc, str(error)))
             return text
-        if expanded != text:
+        # A variable's value is text, whatever it looks like: a token of digits alone must not become a number.
+        value = expanded if expanded != text else _plain(str(node.tag).removeprefix(_TAGS), text)
+        if value is not None:
             self._places[loc] = Place(key=place.key, value=at, text=expanded, written=text)
-            return expanded
-        return _plain(str(node.tag).removeprefix(_TAGS), text)
+        return value
 
 
 def _plain(tag: str, text: str) -> Any:
@@ -172,7 +195,9 @@ def _syntax_mistake(file: str, text: str, error: YAMLError) -> Mistake:
         what = 'inside { } and [ ] a variable needs quotes: "${NAME}"'
         return Mistake(file=file, line=line, column=column - 1, what=what)
     problem = str(error.problem)
-    what = next((hint for sign, hint in _HINTS if sign in problem), f"this is no YAML: {problem}")
-    if error.context and context is not None and context.line != mark.line:
-        what += f" ({error.context} that began in line {context.line + 1})"
-    return Mistake(file=file, line=line, column=column, what=re.sub(r"\s+", " ", what))
+    what = next((hint for sign, hint in _HINTS if sign in problem), "")
+    if not what:
+        what = f"this is no YAML: {problem}"
+        if error.context and context is not None and context.line != mark.line:
+            what += f" ({error.context} that began in line {context.line + 1})"
+    return Mistake(file=file, line=line, column=column, what=what)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dispatcher.config.agreement import contradictions
 from dispatcher.config.build import settings_of
-from dispatcher.config.document import Document
+from dispatcher.config.document import read_document
 from dispatcher.config.references import broken_references
 from dispatcher.config.remarks import remarks
 from dispatcher.config.shape import shape
@@ -39,7 +39,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
 
 def examine(path: Path, environ: Mapping[str, str]) -> tuple[Settings, tuple[Mistake, ...]]:
     """As `load`, and what is allowed in the file but deserves a second look."""
-    document = Document(str(path), _text(path), environ)
+    document = read_document(path, environ)
     config = shape(document)
     wrong = _in_order(
         document.mistakes,
@@ -50,15 +50,6 @@ def examine(path: Path, environ: Mapping[str, str]) -> tuple[Settings, tuple[Mis
         raise ConfigError(wrong)
     settings = settings_of(config)
     return settings, _in_order(remarks(document, settings))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DispatcherError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
-    except UnicodeDecodeError as error:
-        raise DispatcherError(f"{path} is no UTF-8 text; save it as UTF-8") from error
 
 
 def _in_order(*stages: Iterable[Mistake]) -> tuple[Mistake, ...]:

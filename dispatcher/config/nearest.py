@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+_MOST_SHOWN = 12
+
 
 def nearest(word: str, right: Iterable[str]) -> str | None:
     """Return the one of the *right* words that *word* was most likely meant to be."""
@@ -13,7 +15,10 @@ def nearest(word: str, right: Iterable[str]) -> str | None:
 
 def suggestion(word: str, right: Iterable[str]) -> str:
     """Return the end of a sentence that says what would be right instead of *word*."""
-    options = list(right)
+    options = list(dict.fromkeys(right))
     if (found := nearest(word, options)) is not None:
         return f'did you mean "{found}"?'
-    return f"there {'is' if len(options) == 1 else 'are'} {', '.join(options)}" if options else "there are none"
+    shown = [f'"{option}"' for option in options[:_MOST_SHOWN]]
+    if len(options) > len(shown):
+        shown.append("...")
+    return f"there {'is' if len(options) == 1 else 'are'} {', '.join(shown)}" if shown else "there is none yet"

@@ -25,7 +25,7 @@ def _accounts(document: Document) -> Iterator[Mistake]:
     names = document.keys("accounts")
     for name in names:
         loc = ("accounts", name)
-        has_key, has_secret = (document.text(*loc, key) for key in ("api_key_sid", "api_key_secret"))
+        has_key, has_secret = (document.has(*loc, key) for key in ("api_key_sid", "api_key_secret"))
         if has_key and not has_secret:
             yield document.mistake((*loc, "api_key_sid"), '"api_key_secret" is missing: the secret of this API key')
         if has_secret and not has_key:
@@ -60,14 +60,14 @@ def _senders(document: Document) -> Iterator[Mistake]:
                 yield document.mistake((*loc, "number"), wrong)
         if account and accounts and account not in accounts:
             yield document.mistake((*loc, "account"), _unknown("account", account, accounts))
-        if not campaign:
+        if campaign is None:
             continue
         if kind in {"short_code", "toll_free"}:
             what = f"10DLC campaigns are for long codes, and this is a {kind}; drop a2p_campaign"
             yield document.mistake((*loc, "a2p_campaign"), what, at_key=True)
         elif campaign not in campaigns:
             yield document.mistake((*loc, "a2p_campaign"), _unknown("10DLC campaign", campaign, campaigns))
-        if kind == "long_code" and document.text(*loc, "rate"):
+        if kind == "long_code" and document.has(*loc, "rate"):
             what = "the rates of a2p_campaign hold for this number; drop rate"
             yield document.mistake((*loc, "rate"), what, at_key=True)
 
@@ -76,17 +76,16 @@ def _misfit(number: str, kind: str | None) -> str | None:
     """Say why *number* cannot be of *kind*."""
     toll_free = _TOLL_FREE.fullmatch(number) is not None
     match kind:
-        case "short_code":
-            fits, right = is_short_code(number), 'a short code has 3 to 8 digits and no plus, like "72345"'
-        case "toll_free":
-            fits, right = toll_free, 'a toll-free number starts with +1 and 800, 833, 844, ..., like "+18885550100"'
+        case "short_code" if not is_short_code(number):
+            return f'"{number}" is no short code; it has 3 to 8 digits and no plus, like "72345"'
+        case "toll_free" if not toll_free:
+            return f'"{number}" is no toll-free number; it starts with +1 and 800, 833, 844, ..., like "+18885550100"'
         case "long_code" if toll_free:
-            fits, right = False, 'a toll-free number is of another kind; write "kind: toll_free"'
-        case "long_code":
-            fits, right = is_e164(number), 'a long code is a number in E.164, like "+12065550100"'
+            return f'"{number}" is a toll-free number; write "kind: toll_free"'
+        case "long_code" if not is_e164(number):
+            return f'"{number}" is no long code; it is a number in E.164, like "+12065550100"'
         case _:
             return None
-    return None if fits else f'"{number}" is no {kind}: {right}'
 
 
 def _countries(document: Document) -> Iterator[Mistake]:
@@ -143,7 +142,7 @@ def _rate_factors(document: Document) -> Iterator[Mistake]:
 
 
 def _unknown(what: str, name: str, known: list[str] | tuple[str, ...]) -> str:
-    return f'no {what} is called "{name}"; {suggestion(name, known)}'
+    return f'there is no {what} "{name}"; {suggestion(name, known)}'
 
 
 _RULES = (_accounts, _senders, _countries, _campaigns, _pools, _rate_factors)

@@ -46,8 +46,8 @@ def _kind(value: object) -> str:
             return "nothing"
         case bool():
             return "true or false"
-        case int() | float():
-            return "a number"
+        case float():
+            return "a fraction"
         case str():
             return "text"
         case list():
@@ -86,21 +86,18 @@ def _share(value: object) -> float:
     return float(match[1]) / 100
 
 
-def _whole_number(value: object) -> int:
+def _whole_number(value: object, lowest: int = 0) -> int:
     # What comes from a variable is text.
     number = int(value) if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value) else value
     if isinstance(number, bool) or not isinstance(number, int):
         raise ValueError(f"a whole number is needed here, not {_kind(number)}")  # noqa: TRY004 - as above
-    if number < 0:
-        raise ValueError(f'"{number}" is too small; write 0 or more')
+    if number < lowest:
+        raise ValueError(f'"{number}" is too small; write {lowest} or more')
     return number
 
 
 def _count(value: object) -> int:
-    number = _whole_number(value)
-    if not number:
-        raise ValueError('"0" is too small; write 1 or more')
-    return number
+    return _whole_number(value, lowest=1)
 
 
 def _factor(value: object) -> float:
