@@ -98,8 +98,7 @@ async def running(client: Any, settings: KafkaSettings) -> AsyncIterator[Any]:
 
 async def ensure_topics(admin: Any, settings: KafkaSettings, wanted: Iterable[TopicSpec]) -> None:
     """Create what is missing of *wanted*; `DispatcherError` names a topic with another partition count."""
-    wanted = list(wanted)
-    missing = await _missing(admin, wanted)
+    missing = await topics_to_make(admin, wanted)
     if missing and not settings.create_topics:
         names = ", ".join(spec.name for spec in missing)
         raise DispatcherError(f"Kafka has no topic {names}; create it or set kafka.create_topics to true")
@@ -114,7 +113,8 @@ async def ensure_topics(admin: Any, settings: KafkaSettings, wanted: Iterable[To
                 )
 
 
-async def _missing(admin: Any, wanted: list[TopicSpec]) -> list[TopicSpec]:
+async def topics_to_make(admin: Any, wanted: Iterable[TopicSpec]) -> list[TopicSpec]:
+    """Return those of *wanted* that are missing; `DispatcherError` names a topic with another partition count."""
     # All topics are asked for: naming one that is missing would make a broker with auto-creation create it.
     described = {topic["topic"]: topic for topic in await admin.describe_topics([spec.name for spec in wanted])}
     missing = []
@@ -189,4 +189,5 @@ __all__ = [
     "make_consumer",
     "make_producer",
     "running",
+    "topics_to_make",
 ]

@@ -1,0 +1,51 @@
+"""Examines the world that a config speaks of: is Kafka there, are the accounts active, are the senders theirs?"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from dispatcher.app.worker import topics_of
+from dispatcher.delivery.control_plane import ControlPlane
+from dispatcher.domain.errors import DispatcherError
+from dispatcher.domain.settings import Settings
+from dispatcher.transport.http import make_session
+from dispatcher.transport.kafka import make_admin, running, topics_to_make
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at: *trouble* is empty when it is as it should be."""
+
+    subject: str
+    trouble: str = ""
+
+
+async def examine_world(settings: Settings) -> AsyncIterator[Finding]:
+    """Yield a finding for Kafka, each account and each sender, as they are looked at."""
+    yield await _kafka(settings)
+    async with make_session(settings.twilio.request_timeout) as session:
+        for account in settings.fleet.accounts.values():
+            plane = ControlPlane(session, account, settings.twilio.base_url)
+            subject = f"account {account.name}"
+            try:
+                status = await plane.status()
+            except DispatcherError as error:
+                yield Finding(subject=subject, trouble=str(error))
+                continue
+            yield Finding(subject=subject, trouble="" if status == "active" else f"Twilio calls it {status}")
+            for sender in settings.fleet.senders.values():
+                if sender.account == account.name:
+                    trouble = "" if await plane.owns(sender) else f"account {account.name} has no such sender"
+                    yield Finding(subject=f"sender {sender.number}", trouble=trouble)
+
+
+async def _kafka(settings: Settings) -> Finding:
+    subject = f"Kafka at {settings.kafka.bootstrap_servers}"
+    try:
+        async with running(make_admin(settings.kafka), settings.kafka) as admin:
+            missing = await topics_to_make(admin, topics_of(settings))
+    except DispatcherError as error:
+        return Finding(subject=subject, trouble=str(error))
+    if missing and not settings.kafka.create_topics:
+        names = ", ".join(spec.name for spec in missing)
+        return Finding(subject=subject, trouble=f"topics are missing and create_topics is false: {names}")
+    return Finding(subject=subject)

@@ -1,0 +1,106 @@
+"""Asks Twilio about itself, seldom: which account this is, what numbers it has. Never on the way of a message.
+
+The `twilio` package does the asking; requests go over our own session, which has time-outs, and through a throttle, so
+that look-ups never take from the messages' share of an account's concurrency.
+"""
+
+from typing import Any
+
+import aiohttp
+from aiohttp import encode_basic_auth
+from asyncio_throttle.throttler import Throttler
+from twilio.base.exceptions import TwilioRestException
+from twilio.http import AsyncHttpClient
+from twilio.http.response import Response
+from twilio.rest import Client
+from yarl import URL
+
+from dispatcher.domain.errors import DispatcherError
+from dispatcher.domain.fleet import Account, Sender, SenderKind
+
+# Look-ups a second and account; Twilio publishes no figure, and a start-up has few.
+LOOK_UPS_PER_SECOND = 5
+_TWILIO = URL("https://api.twilio.com")
+
+
+class ControlPlane:
+    """Looks things up for one account."""
+
+    def __init__(self, session: aiohttp.ClientSession, account: Account, base_url: str) -> None:
+        self._account = account
+        user, password = account.credentials
+        transport = _SessionClient(session, URL(base_url), Throttler(rate_limit=LOOK_UPS_PER_SECOND, period=1.0))
+        self._client = Client(user, password, account_sid=account.sid, http_client=transport)
+
+    async def status(self) -> str:
+        """Return the account's status: `active`, `suspended` or `closed`; `DispatcherError` when Twilio refuses us."""
+        try:
+            found = await self._client.api.v2010.accounts(self._account.sid).fetch_async()
+        except TwilioRestException as error:
+            raise DispatcherError(
+                f"Twilio refuses account {self._account.name} ({error.code or error.status}: {error.msg}); "
+                "check its sid and credentials"
+            ) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise DispatcherError(
+                f"Twilio cannot be reached for account {self._account.name} ({type(error).__name__}); "
+                "check twilio.base_url and the network"
+            ) from error
+        return str(found.status)
+
+    async def owns(self, sender: Sender) -> bool:
+        """Say whether *sender* belongs to the account. The account has to be active."""
+        account = self._client.api.v2010.accounts(self._account.sid)
+        if sender.kind is SenderKind.SHORT_CODE:
+            found = await account.short_codes.list_async(short_code=sender.number, limit=20)
+            return any(code.short_code == sender.number for code in found)
+        numbers = await account.incoming_phone_numbers.list_async(phone_number=sender.number, limit=20)
+        return any(number.phone_number == sender.number for number in numbers)
+
+
+class _SessionClient(AsyncHttpClient):  # type: ignore[misc]  # the package is untyped
+    """Lets the `twilio` package speak over an aiohttp session, to the host that the config names.
+
+    The package's own client has no time-out at all, whatever it is told, and a pool of its own.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: URL, throttler: Throttler) -> None:
+        super().__init__(logger=None, is_async=True, timeout=None)
+        self._session = session
+        self._base_url = base_url
+        self._throttler = throttler
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        params: dict[str, object] | None = None,
+        data: dict[str, object] | None = None,
+        headers: dict[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - the package's signature; the session has time-outs
+        allow_redirects: bool = False,  # noqa: FBT001, FBT002 - same
+    ) -> Response:
+        """Send one request of the package's."""
+        target = URL(url)
+        if target.origin() == _TWILIO:
+            target = self._base_url.join(target.relative())
+        sent = dict(headers or {})
+        if auth is not None:
+            sent["Authorization"] = encode_basic_auth(*auth)
+        async with (
+            self._throttler,
+            self._session.request(
+                method,
+                target,
+                params=_strings(params),
+                data=_strings(data),
+                headers=sent,
+                allow_redirects=allow_redirects,
+            ) as response,
+        ):
+            return Response(response.status, await response.text(), dict(response.headers))
+
+
+def _strings(values: dict[str, Any] | None) -> dict[str, str] | None:
+    return {name: str(value) for name, value in values.items()} if values else None
