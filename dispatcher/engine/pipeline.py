@@ -227,7 +227,7 @@ class Pipeline:
         now = self._clock.monotonic()
         lane = self._lane(message)
         verdict = judge(answer)
-        lane.concurrency.answered(now, healthy=isinstance(verdict, Accepted | Declined))
+        lane.concurrency.answered(healthy=isinstance(verdict, Accepted | Declined))
         _request_seconds(request.account).observe(now - message.departed_at)
         match verdict:
             case Accepted(sid=sid, segments=segments):
@@ -245,7 +245,7 @@ class Pipeline:
                 self._declined(message, lane, verdict, now)
             case InDoubt(reason=reason):
                 _requests(request.account, "in_doubt").inc()
-                lane.lose(message)
+                lane.accept(message, now)
                 self._conclude(message, "unknown", reason=reason)
         self.in_flight -= 1
         if not self.in_flight:

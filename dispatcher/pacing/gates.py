@@ -8,7 +8,7 @@ from typing import Any
 from typing_extensions import override
 
 from dispatcher.pacing.adaptive import AdaptiveConcurrency
-from dispatcher.pacing.bucket import TokenBucket
+from dispatcher.pacing.bucket import LEEWAY, TokenBucket
 from dispatcher.pacing.queue_model import QueueModel
 
 # Senders are driven at 99 % of their rate: so that their queues at Twilio drain even when two clocks disagree.
@@ -40,7 +40,7 @@ class Gate:
 
 
 class RateGate(Gate):
-    """So many segments (or, with *whole*, messages) a second."""
+    """So many segments (or, with *whole*, messages) a second; after a pause up to *burst* of them at once."""
 
     __slots__ = ("_bucket", "_per_second", "_whole")
 
@@ -50,7 +50,8 @@ class RateGate(Gate):
         self._per_second = per_second * HEADROOM
         self._bucket = TokenBucket(self._per_second)
         if burst is not None:
-            self._bucket.leeway = burst / self._per_second
+            # The first of a burst needs no leeway; and late timers have to be made up for whatever the burst.
+            self._bucket.leeway = max(LEEWAY, (burst - 1) / self._per_second)
 
     @override
     def opens_at(self, now: float) -> float:
@@ -131,11 +132,11 @@ class ConcurrencyGate(Gate):
     def take(self, cost: float, now: float) -> None:
         self.in_flight += 1
 
-    def answered(self, now: float, *, healthy: bool) -> None:
+    def answered(self, *, healthy: bool) -> None:
         """A request came back; *healthy*: Twilio processed it."""
         self.in_flight -= 1
         if healthy:
-            self.limit.succeed(now, binding=self._binding)
+            self.limit.succeed(binding=self._binding)
             self._backoff = self.FIRST_BACKOFF
         if not self.waiting:
             self._binding = False

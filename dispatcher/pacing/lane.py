@@ -67,14 +67,9 @@ class Lane:
             throttle.give_back(cost)
 
     def accept(self, message: Message, now: float) -> None:
-        """Twilio accepted *message*: it lies in Twilio's queue now."""
+        """Twilio accepted *message*, or nobody knows: it lies in Twilio's queue now, or may lie there."""
         for gate in self.queues:
             gate.model.accept(message.cost, now)
-
-    def lose(self, message: Message) -> None:
-        """Nobody knows what became of *message*, or it was refused for good: what it took is spent."""
-        for gate in self.queues:
-            gate.model.refuse(message.cost)
 
     def wait(self, priority: int) -> float:
         """Return about how many seconds a message of class *priority* would wait here."""

@@ -29,13 +29,13 @@ class QueueModel:
         self.unanswered += cost
 
     def accept(self, cost: float, now: float) -> None:
-        """It was accepted."""
+        """It was accepted, or nobody knows: then it may lie there."""
         self.unanswered -= cost
         self._depth = self.depth(now) + cost
         self._at = now
 
     def refuse(self, cost: float) -> None:
-        """It was not, or nobody knows."""
+        """It was not accepted."""
         self.unanswered -= cost
 
     def falls_to(self, depth: float, now: float) -> float:

@@ -1,0 +1,196 @@
+from math import inf
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dispatcher.pacing.bucket import LEEWAY
+from dispatcher.pacing.gates import HEADROOM, ConcurrencyGate, Gate, QueueGate, RateGate, SuspensionGate
+
+NOW = 1000.0
+
+
+def at_once(gate: Gate, cost: float = 1, *, now: float = NOW) -> int:
+    """Return how many messages of *cost* pass at *now*."""
+    passed = 0
+    while gate.opens_at(now) <= now:
+        gate.take(cost, now)
+        passed += 1
+    return passed
+
+
+# ---------------------------------------------------------------------- rates
+
+
+def test_a_sender_is_driven_just_below_its_rate() -> None:
+    gate = RateGate("sender", 100.0)
+    now = NOW
+    for _ in range(1000):
+        now = max(now, gate.opens_at(now))
+        gate.take(1, now)
+    assert HEADROOM == 0.99
+    assert 1000 / (now - NOW) == pytest.approx(99, rel=0.005)
+
+
+@given(rate=st.floats(0.1, 5000), burst=st.integers(1, 100))
+def test_a_burst_is_as_large_as_it_says_and_never_too_small_for_late_timers(rate: float, burst: int) -> None:
+    gate = RateGate("campaign", rate, burst=burst)
+    for_late_timers = rate * HEADROOM * LEEWAY
+    passed = at_once(gate) + at_once(gate, now=NOW + 1e-9)  # the second look is for what rounding kept back
+    assert max(burst, int(for_late_timers - 1e-6) + 1) <= passed <= max(burst, int(for_late_timers + 1e-6) + 1)
+
+
+@pytest.mark.parametrize("burst", [1, 2, 5])
+def test_a_small_burst_costs_no_rate_when_timers_are_late(burst: int) -> None:
+    gate = RateGate("account", 1000.0, burst=burst)
+    now, passed = NOW, 0
+    while now < NOW + 10:
+        passed += at_once(gate, now=now)
+        now = gate.opens_at(now) + 0.010
+    assert passed / 10 >= 970
+
+
+def test_an_account_counts_messages_and_a_sender_segments() -> None:
+    account, sender = RateGate("account", 10.0, whole=True), RateGate("sender", 10.0)
+    for gate in (account, sender):
+        gate.take(11, NOW)
+    assert account.opens_at(NOW) < NOW + 0.11
+    assert sender.opens_at(NOW) > NOW + 1.0
+
+
+def test_what_is_given_back_to_an_account_is_a_message() -> None:
+    gate = RateGate("account", 10.0, whole=True)
+    gate.take(1, NOW)
+    opens_at = gate.opens_at(NOW)
+    gate.take(11, NOW)
+    gate.give_back(11)
+    assert gate.opens_at(NOW) == pytest.approx(opens_at)
+
+
+def test_a_closed_rate_opens_when_it_said() -> None:
+    gate = RateGate("family", 2000.0, whole=True)
+    gate.close(1.0, NOW)
+    assert gate.opens_at(NOW) == pytest.approx(NOW + 1.0)
+    gate.close(0.5, NOW)
+    assert gate.opens_at(NOW) == pytest.approx(NOW + 1.0), "closing for less does not open it sooner"
+
+
+@given(part=st.floats(0.01, 1), used=st.integers(0, 1000))
+def test_a_share_of_a_rate_starts_with_nothing_saved_up(part: float, used: int) -> None:
+    gate = RateGate("sender", 100.0, burst=50)
+    gate.take(used, NOW)
+    gate.share(part, NOW)
+    assert at_once(gate) == 1
+    assert gate.opens_at(NOW) == pytest.approx(NOW + 1 / (99 * part))
+
+
+# ---------------------------------------------------------------------- queues
+
+
+def test_a_queue_closes_when_it_holds_a_second_of_its_rate() -> None:
+    gate = QueueGate(10.0, target=1.0)
+    assert at_once(gate) == 11, "ten make a second; the eleventh is the one message beyond"
+    assert gate.opens_at(NOW) == inf, "an answer decides"
+    for _ in range(11):
+        gate.model.accept(1, NOW)
+    assert gate.opens_at(NOW) == pytest.approx(NOW + 0.1)
+
+
+def test_a_share_of_a_queue_is_smaller_and_drains_more_slowly() -> None:
+    gate = QueueGate(10.0, target=1.0)
+    gate.share(0.5, NOW)
+    assert at_once(gate) == 6
+    for _ in range(6):
+        gate.model.accept(1, NOW)
+    assert gate.opens_at(NOW) == pytest.approx(NOW + 0.2)
+
+
+# ---------------------------------------------------------------------- concurrency
+
+
+def test_an_account_with_all_it_may_have_in_flight_waits_for_an_answer() -> None:
+    gate = ConcurrencyGate(3, Random(1))
+    assert at_once(gate) == 3
+    assert gate.opens_at(NOW) == inf
+    gate.answered(healthy=True)
+    assert gate.opens_at(NOW) <= NOW
+
+
+def test_a_429_closes_the_account_for_a_random_while_that_doubles() -> None:
+    longest = []
+    for failures in range(10):
+        pauses = []
+        for seed in range(200):
+            gate = ConcurrencyGate(80, Random(seed))
+            for step in range(failures + 1):
+                gate.take(1, NOW + 100 * step)
+                gate.answered(healthy=False)
+                gate.refuse(NOW + 100 * step, None, NOW + 100 * step)
+            pauses.append(max(0.0, gate.opens_at(NOW) - NOW - 100 * failures))
+        assert min(pauses) < 0.1 * max(pauses), "full jitter: from nothing to all of it"
+        longest.append(max(pauses))
+    assert longest[0] <= 0.05
+    assert longest[4] == pytest.approx(0.8, rel=0.05)
+    assert longest[-1] <= ConcurrencyGate.LAST_BACKOFF
+    assert longest[-1] >= 0.9 * ConcurrencyGate.LAST_BACKOFF
+
+
+def test_many_429_in_one_round_trip_are_one_reason_to_pause() -> None:
+    gate = ConcurrencyGate(80, Random(1))
+    for _ in range(10):
+        gate.take(1, NOW)
+    for _ in range(10):
+        gate.answered(healthy=False)
+        gate.refuse(NOW, None, NOW + 0.1)
+    assert gate.opens_at(NOW) <= NOW + 0.1 + ConcurrencyGate.FIRST_BACKOFF
+
+
+def test_an_answer_ends_the_doubling() -> None:
+    gate = ConcurrencyGate(80, Random(1))
+    for step in range(8):
+        gate.refuse(NOW + step, None, NOW + step)
+    gate.take(1, NOW + 100)
+    gate.answered(healthy=True)
+    gate.refuse(NOW + 100, None, NOW + 100)
+    assert gate.opens_at(NOW) <= NOW + 100 + ConcurrencyGate.FIRST_BACKOFF
+
+
+def test_retry_after_is_honoured_even_when_it_comes_with_a_later_429_of_the_same_round_trip() -> None:
+    gate = ConcurrencyGate(80, Random(1))
+    gate.take(1, NOW)
+    gate.take(1, NOW)
+    gate.refuse(NOW, None, NOW + 0.1)
+    gate.refuse(NOW, 7.0, NOW + 0.2)
+    assert gate.opens_at(NOW) == pytest.approx(NOW + 7.2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(maximum=st.integers(1, 200), part=st.floats(0.001, 1))
+def test_a_share_of_an_account_is_at_least_one_request(maximum: int, part: float) -> None:
+    gate = ConcurrencyGate(maximum, Random(1))
+    gate.share(part, NOW)
+    for _ in range(500):
+        gate.limit.succeed(binding=True)
+    assert at_once(gate) == max(1, int(maximum * part))
+
+
+def test_a_limit_grows_only_while_somebody_waits_for_it() -> None:
+    gate = ConcurrencyGate(80, Random(1))
+    at_once(gate)
+    before = gate.limit.limit
+    gate.answered(healthy=True)
+    assert gate.limit.limit > before, "it was full, and more was asked for"
+    before = gate.limit.limit
+    gate.answered(healthy=True)
+    assert gate.limit.limit == before, "by then nobody was waiting"
+
+
+# ---------------------------------------------------------------------- suspension
+
+
+def test_a_suspended_sender_is_closed_until_its_time() -> None:
+    gate = SuspensionGate()
+    assert gate.opens_at(NOW) <= NOW
+    gate.until = NOW + 30
+    assert gate.opens_at(NOW) == NOW + 30
