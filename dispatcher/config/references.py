@@ -114,10 +114,7 @@ def _campaigns(document: Document) -> Iterator[Mistake]:
 
 
 def _pools(document: Document) -> Iterator[Mistake]:
-    numbers = [document.text("senders", index, "number") for index in document.keys("senders")]
-    known = [number for number in numbers if number]
-    # While the senders are not all there, nobody can tell which one is meant.
-    complete = bool(known) and len(known) == len(numbers)
+    known = _numbers(document)
     for pool in document.keys("pools"):
         seen: set[str] = set()
         for index in document.keys("pools", pool, "senders"):
@@ -127,18 +124,24 @@ def _pools(document: Document) -> Iterator[Mistake]:
                 continue
             if number in seen:
                 yield document.mistake(loc, f'"{number}" is in this pool already; drop one of them')
-            elif complete and number not in known:
+            elif known and number not in known:
                 yield document.mistake(loc, _unknown("sender", number, known))
             seen.add(number)
 
 
 def _rate_factors(document: Document) -> Iterator[Mistake]:
-    numbers = [document.text("senders", index, "number") for index in document.keys("senders")]
-    known = [number for number in numbers if number]
+    known = _numbers(document)
     for number in document.keys("simulator", "rate_factors"):
-        if len(known) == len(numbers) and number not in known:
+        if known and number not in known:
             loc = ("simulator", "rate_factors", number)
             yield document.mistake(loc, _unknown("sender", number, known), at_key=True)
+
+
+def _numbers(document: Document) -> list[str]:
+    """Return the senders' numbers, or none while one is missing: nobody can tell then which one is meant."""
+    numbers = [document.text("senders", index, "number") for index in document.keys("senders")]
+    known = [number for number in numbers if number]
+    return known if len(known) == len(numbers) else []
 
 
 def _unknown(what: str, name: str, known: list[str] | tuple[str, ...]) -> str:

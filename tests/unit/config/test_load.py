@@ -221,6 +221,16 @@ def test_variables_serve_numbers_and_truths_too(tmp_path: Path) -> None:
     assert (simulator.seed, simulator.callbacks, simulator.rate_factors) == (42, False, {"72345": 1.5})
 
 
+def test_a_topic_cannot_be_one_of_the_default_jobs_topics(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'"campaign\.jobs" is the topic for jobs of bulk already; name another'):
+        load(written(tmp_path, SMALLEST + "topics: {results: campaign.jobs}\n"), {})
+
+
+def test_two_listeners_may_both_leave_the_port_to_the_system(tmp_path: Path) -> None:
+    text = "webhooks: {public_url: 'http://127.0.0.1', listen: '127.0.0.1:0'}\nmetrics: {listen: '127.0.0.1:0'}\n"
+    assert load(written(tmp_path, SMALLEST + text), {}).metrics == Listen(host="127.0.0.1", port=0)
+
+
 def test_anchors_write_a_thing_once(tmp_path: Path) -> None:
     text = SMALLEST.replace("all: {senders: [", "all: {senders: &numbers [").replace(
         "]}}", "]}, more: {senders: *numbers}}"

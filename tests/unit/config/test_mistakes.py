@@ -78,7 +78,7 @@ CASES = [
     ("${MAIN_TOKEN}", '«"${EMPTY:-}"', "this is empty; write a value"),
     # Keys
     ("kafka:\n", "«kafak:\n", 'unknown key "kafak"; did you mean "kafka"?'),
-    ("  group_id", "  «Group_ID", 'unknown key "Group_ID"; did you mean "group_id"?'),
+    ("  group_id", "  «GROUP_ID", 'unknown key "GROUP_ID"; did you mean "group_id"?'),
     ("      att:", "      «at&t:", 'unknown key "at&t"; did you mean "att"?'),
     (
         "    spill_after: 0s",
@@ -232,6 +232,7 @@ CASES = [
         "10DLC campaigns are for long codes, and this is a short_code; drop a2p_campaign",
     ),
     ("[GB, JE, IE]", "[GB, «UK]", '"UK" is no country; write its ISO code, like "US" or "GB"'),
+    ("account: promo\n    a2p", "«account:\n    a2p", "text is needed here, not nothing"),
     # 10DLC campaigns and brands
     ("brand: acme", "brand: «acmee", 'there is no brand "acmee"; did you mean "acme"?'),
     ("verizon: 240/min", "verizon: «240", f'"240" is no rate; {RATE_HINT}'),
@@ -302,6 +303,14 @@ def test_all_mistakes_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> N
     lines = [int(mistake.partition(":")[0]) for mistake in found]
     assert len(found) == 6
     assert lines == sorted(lines)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("accounts:", "acounts:"), ("senders:\n", "sendrs:\n"), ("number:", "numbr:")]
+)
+def test_what_follows_from_a_misspelt_key_is_not_reported(tmp_path: Path, old: str, new: str) -> None:
+    (mistake,) = mistakes_in(tmp_path, FULL.replace(old, new, 1))
+    assert "unknown key" in mistake
 
 
 def test_every_missing_key_of_a_section_is_named(tmp_path: Path) -> None:
