@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any, Final
@@ -44,24 +44,26 @@ async def serve(
 
 
 def print_report(report: dict[str, Any], console: Console) -> None:
-    """Print what `GET /_simulator/report` answers as tables; plain ones where no terminal is."""
+    """Print what `GET /_simulator/report` answers as tables; wider ones where no terminal is."""
+    if not console.is_terminal:
+        console = Console(file=console.file, width=_PIPE_WIDTH, highlight=False)
     rows = dict(report["senders"])
     for campaign, carriers in report["campaigns"].items():
         rows |= {f"{campaign}/{carrier}": flow for carrier, flow in carriers.items()}
-    senders = _table(
-        console, "sender", "rate/s", "achieved/s", "messages", "segments", "peak 1 s", "peak 100 ms", "queue"
-    )
+    senders = _table("sender", "rate/s", "achieved", "messages", "segments", "in 1 s", "in 100 ms", "queue", names=rows)
+    senders.caption = "Segments: the most in any 1 s and any 100 ms; the deepest queue."
+    senders.caption_justify = "left"
     for name, flow in rows.items():
         counts = (flow[key] for key in ("messages", "segments", "peak_1s", "peak_100ms"))
         queue = "" if flow["deepest_seconds"] is None else f"{flow['deepest_seconds']:.2f} s"
         senders.add_row(name, _number(flow["rate"]), _number(flow["achieved_rate"]), *map(_number, counts), queue)
-    accounts = _table(console, "account", "requests", "at once", "peak messages/s", "refusals")
+    accounts = _table("account", "requests", "at once", "messages in 1 s", "refusals", names=report["accounts"])
     for name, account in report["accounts"].items():
         counts = (account[key] for key in ("requests", "concurrency_peak", "peak_messages_1s"))
         refusals = ", ".join(f"{count} x {code}" for code, count in account["refusals"].items()) or "none"
         accounts.add_row(name, *map(_number, counts), refusals)
     for table in (senders, accounts):
-        console.print(table, width=None if console.is_terminal else _PIPE_WIDTH)
+        console.print(table)
         console.print()
     twice = report["texted_twice"]["texts"]
     console.print(f"{report['messages']:,} messages accepted, {twice:,} of them for a second time.")
@@ -109,11 +111,12 @@ def _collecting_seldom() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _table(console: Console, *columns: str) -> Table:
-    table = Table(box=Table().box if console.is_terminal else None, pad_edge=False)
-    for number, column in enumerate(columns):
-        is_text = number == 0 or column == "refusals"
-        table.add_column(column, justify="left" if is_text else "right", no_wrap=not is_text)
+def _table(*columns: str, names: Iterable[str]) -> Table:
+    """Return an empty table whose first column has room for all *names*; 80 characters are enough for it."""
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    table.add_column(columns[0], no_wrap=True, min_width=max(map(len, names), default=0))
+    for column in columns[1:]:
+        table.add_column(column, justify="left" if column == "refusals" else "right", no_wrap=column != "refusals")
     return table
 
 

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
-from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
+from twilio.request_validator import RequestValidator
 
 from dispatcher.clock import Clock
 from dispatcher.domain.fleet import Fleet

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
+from twilio.request_validator import RequestValidator
 
 from dispatcher.simulator.carrier import messaging_service_sid
 from dispatcher.simulator.server import Simulator

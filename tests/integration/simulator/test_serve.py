@@ -63,6 +63,7 @@ async def test_it_serves_until_told_to_stop_and_prints_what_it_saw(settings: Set
         stop.set()
     lines = [line.split() for line in printed.getvalue().splitlines()]
     assert ["72345", "10,000", "1", "1", "1", "1", "0.00", "s"] in lines
+    assert ["promo-10dlc/att", "10,000", "0", "0", "0", "0", "0.00", "s"] in lines
     assert ["main", "2", "1", "1", "1", "x", "21610"] in lines
     assert "1 messages accepted, 0 of them for a second time." in printed.getvalue()
 

@@ -125,12 +125,14 @@ def test_the_family_is_refused_above_its_rate_and_only_while_the_second_lasts(
 
 
 def test_the_brands_day_with_tmobile_ends_at_midnight_pacific(carriers: Carriers, submission: Make) -> None:
-    to_tmobile = submission(account=PROMO, sender="+12065550100", to=TMOBILE, segments=2)
-    for _ in range(3):
-        carriers.accept(to_tmobile, 0.0)
+    def to_tmobile(segments: int) -> Submission:
+        return submission(account=PROMO, sender="+12065550100", to=TMOBILE, segments=segments)
+
+    for segments in (3, 2, 1):
+        carriers.accept(to_tmobile(segments), 0.0)
     carriers.accept(submission(account=PROMO, sender="+12065550100", to=ATT, segments=9), 0.0)
     after_midnight = 61.0
-    carriers.accept(to_tmobile, after_midnight)
+    carriers.accept(to_tmobile(5), after_midnight)
     final = {
         change.message.seq: (change.status, change.code)
         for change in carriers.advance(100.0)

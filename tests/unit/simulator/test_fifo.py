@@ -131,6 +131,15 @@ def test_a_stalled_queue_keeps_what_it_has() -> None:
     assert [at for _, at in queue.advance(2000.0)] == [1003.0]
 
 
+def test_what_stood_still_for_ten_hours_fails() -> None:
+    queue = SenderQueue(1.0, factor=0.0)
+    for seq in (1, 2):
+        queue.put(message(seq, 5.0, 1), 5.0)
+    queue.slow_to(1.0, 36_006.0)
+    assert [(one.seq, one.code, at) for one, at in queue.advance(36_010.0)] == [(1, 30036, 36_005), (2, 30036, 36_005)]
+    assert queue.depth(36_010.0) == 0
+
+
 def test_ten_hours_of_the_rate_fit_and_no_segment_more() -> None:
     queue = SenderQueue(0.001)
     for seq in range(1, 36):

@@ -177,6 +177,18 @@ def test_what_the_stand_in_has_not_got_is_refused(
     assert int(answer.payload.split()[1]) == status
 
 
+def test_only_a_page_that_is_followed_by_another_says_so(client: Client) -> None:
+    for _ in range(3):
+        client.send()
+    path = f"/2010-04-01/Accounts/{MAIN}/Messages.json"
+    assert client.ask(f"{path}?PageSize=3")[2]["next_page_uri"] is None
+    page = client.ask(f"{path}?PageSize=2&To=%2B12065550142")[2]
+    assert (page["page"], page["page_size"], page["start"], page["end"], len(page["messages"])) == (0, 2, 0, 1, 2)
+    page = client.ask(page["next_page_uri"])[2]
+    assert (page["page"], page["start"], page["end"], len(page["messages"])) == (1, 2, 2, 1)
+    assert page["next_page_uri"] is None
+
+
 def test_the_log_pages_through_what_was_accepted_in_order(client: Client) -> None:
     for number in range(5):
         client.send(now=number / 4, StatusCallback=f"http://127.0.0.1/s?mid=m{number}&a=1", Body="x" * 161)
