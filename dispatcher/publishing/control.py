@@ -1,0 +1,136 @@
+"""What the control topic says about a campaign: what was begun, and who publishes it now.
+
+Two records a campaign: `campaign/<name>` is what others read; `publishing/<name>` is the claim of the process that
+publishes it, renewed while it lives and removed at its end.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from dispatcher.clock import Clock
+from dispatcher.domain.errors import DispatcherError
+from dispatcher.transport.kafka import TopicPartition
+
+# Seconds between two signs of life, and the silence after which nobody waits for the next one.
+SIGN_OF_LIFE = 2.0
+SILENCE = 6.0
+PUBLISHING, PUBLISHED = "publishing", "published"
+_POLL_MS = 200
+
+
+class CampaignRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What was begun: enough to find out what of it is in the jobs topic already.
+
+    *state* is PUBLISHING, then PUBLISHED. *start_offsets* are the ends of the jobs topic's partitions before the
+    first job; *sha256* stands for the campaign file and its recipients.
+    """
+
+    name: str
+    pool: str
+    priority: str
+    topic: str
+    rate: str | None
+    rows: int
+    recipients: int
+    state: str
+    start_offsets: Mapping[int, int]
+    sha256: str
+    created_at: datetime
+    updated_at: datetime
+
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(CampaignRecord)
+
+
+class ControlTopic:
+    """The records of the campaign *name*; *run* tells this process from all others.
+
+    *consumer* is of no group. *record* is the campaign's, as of the last time that anything was read.
+    """
+
+    def __init__(self, producer: Any, consumer: Any, clock: Clock, *, topic: str, name: str, run: str) -> None:
+        self._producer = producer
+        self._consumer = consumer
+        self._clock = clock
+        self._partition = TopicPartition(topic, 0)
+        self._campaign_key = f"campaign/{name}".encode()
+        self._claim_key = f"publishing/{name}".encode()
+        self._name = name
+        self._run = run.encode()
+        self._claims: list[bytes | None] = []
+        self.record: CampaignRecord | None = None
+
+    async def read(self) -> None:
+        """Read all there is."""
+        self._consumer.assign([self._partition])
+        await self._consumer.seek_to_beginning(self._partition)
+        end = (await self._consumer.end_offsets([self._partition]))[self._partition]
+        while await self._consumer.position(self._partition) < end:
+            await self._read()
+
+    async def claim(self) -> None:
+        """Become the only one who publishes the campaign, after `read`.
+
+        A claim that its process left behind is waited out. `DispatcherError` when another process is at it.
+        """
+        if self._claims and self._claims[-1] is not None:
+            await self._wait_for_silence()
+        # Two that begin at once have both seen nothing. The topic's order decides: each reads on up to its own claim,
+        # and the second one finds the first's before it.
+        self._claims = []
+        await self.renew()
+        while self._run not in self._claims:
+            await self._read()
+        if any(claim not in {None, self._run} for claim in self._claims[: self._claims.index(self._run)]):
+            raise self._taken()
+
+    async def renew(self) -> None:
+        """Give a sign of life."""
+        await self._producer.send_and_wait(self._partition.topic, key=self._claim_key, value=self._run, partition=0)
+
+    async def release(self) -> None:
+        """Let the next one begin without waiting."""
+        await self._producer.send_and_wait(self._partition.topic, key=self._claim_key, value=None, partition=0)
+
+    async def write(self, record: CampaignRecord) -> None:
+        """Tell everybody about the campaign."""
+        await self._producer.send_and_wait(
+            self._partition.topic, key=self._campaign_key, value=_encode(record), partition=0
+        )
+        self.record = record
+
+    async def _wait_for_silence(self) -> None:
+        self._claims = []
+        deadline = self._clock.monotonic() + SILENCE
+        while self._clock.monotonic() < deadline and not self._claims:
+            await self._read()
+        if self._claims and self._claims[-1] is not None:
+            raise self._taken()
+
+    def _taken(self) -> DispatcherError:
+        return DispatcherError(
+            f'another process is publishing the campaign "{self._name}" at this moment; let it finish, or stop it first'
+        )
+
+    async def _read(self) -> None:
+        found = await self._consumer.getmany(timeout_ms=_POLL_MS)
+        for record in found.get(self._partition, ()):
+            if record.key == self._claim_key:
+                self._claims.append(record.value)
+            elif record.key == self._campaign_key:
+                self.record = self._decoded(record.value)
+
+    def _decoded(self, value: bytes | None) -> CampaignRecord | None:
+        if value is None:
+            return None
+        try:
+            return _decoder.decode(value)
+        except msgspec.MsgspecError as error:
+            raise DispatcherError(
+                f'the control topic has a record of the campaign "{self._name}" that cannot be read ({error}); '
+                "publish under another name"
+            ) from error

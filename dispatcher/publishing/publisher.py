@@ -1,0 +1,259 @@
+"""Publishes a campaign: every row once, however often it is interrupted and begun again."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import uuid4
+
+import msgspec
+
+from dispatcher.clock import Clock
+from dispatcher.domain.campaign import Campaign
+from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
+from dispatcher.domain.job import Job
+from dispatcher.domain.settings import Settings
+from dispatcher.publishing.control import PUBLISHED, PUBLISHING, SIGN_OF_LIFE, CampaignRecord, ControlTopic
+from dispatcher.publishing.partitioner import partition_of
+from dispatcher.publishing.recipients import open_recipients
+from dispatcher.publishing.resume import published_rows
+from dispatcher.publishing.survey import Survey, fingerprint
+from dispatcher.transport.kafka import (
+    KafkaError,
+    TopicPartition,
+    TopicSpec,
+    ensure_topics,
+    make_admin,
+    make_consumer,
+    make_producer,
+    running,
+)
+
+# Longer than a broker that was killed takes to come back.
+_ANSWER_TIMEOUT = 60.0
+# Batches on their way, for each partition.
+_IN_FLIGHT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is: records looked through, or rows published, of how many."""
+
+    stage: Literal["looking", "publishing"]
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """What was done: jobs *published* now and *found* in the topic from before, of so many *recipients*."""
+
+    published: int
+    found: int
+    recipients: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every recipient has a job in the topic."""
+        return self.published + self.found == self.recipients
+
+
+async def publish_campaign(
+    campaign: Campaign,
+    survey: Survey,
+    settings: Settings,
+    clock: Clock,
+    *,
+    stop: asyncio.Event,
+    progress: Callable[[Progress], None],
+) -> Publication:
+    """Put a job for each recipient of *campaign* into its topic, in the order of the file, unless one is there.
+
+    *survey* is of the same files. Ends early, and cleanly, when *stop* is set; calling it again goes on from there.
+    `DispatcherError` when the files are not those the campaign was begun with, or another process is publishing it.
+    """
+    if fingerprint(campaign) != survey.fingerprint:
+        raise DispatcherError(f"{campaign.recipients} has changed since it was counted; run the command again")
+    async with _connected(campaign, settings, clock) as publisher:
+        return await publisher.run(survey, stop, progress)
+
+
+@asynccontextmanager
+async def _connected(campaign: Campaign, settings: Settings, clock: Clock) -> AsyncIterator["_Publisher"]:
+    """Connect to Kafka; its errors become `KafkaUnavailableError`."""
+    kafka = settings.kafka
+    try:
+        async with AsyncExitStack() as stack:
+            admin = await stack.enter_async_context(running(make_admin(kafka), kafka))
+            await ensure_topics(
+                admin,
+                kafka,
+                [
+                    TopicSpec(name=campaign.priority.topic, partitions=kafka.partitions),
+                    TopicSpec(name=settings.topics.control, partitions=1, config={"cleanup.policy": "compact"}),
+                ],
+            )
+            producer = await stack.enter_async_context(running(make_producer(kafka), kafka))
+            consumers = [
+                await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(2)
+            ]
+            yield _Publisher(campaign, settings, clock, producer, *consumers)
+    except KafkaError as error:
+        raise KafkaUnavailableError(
+            f"Kafka failed ({type(error).__name__}); nothing is lost: run the command again when it works"
+        ) from error
+    except TimeoutError as error:
+        raise KafkaUnavailableError(
+            f"Kafka did not answer for {_ANSWER_TIMEOUT:.0f} s; nothing is lost: run the command again when it does"
+        ) from error
+
+
+class _Publisher:
+    """One run: finds out what there is to do, does it, and says so in the control topic."""
+
+    def __init__(
+        self, campaign: Campaign, settings: Settings, clock: Clock, producer: Any, consumer: Any, control_consumer: Any
+    ) -> None:
+        self._campaign = campaign
+        self._topic = campaign.priority.topic
+        self._partitions = settings.kafka.partitions
+        self._clock = clock
+        self._producer = producer
+        self._consumer = consumer
+        self._control = ControlTopic(
+            producer,
+            control_consumer,
+            clock,
+            topic=settings.topics.control,
+            name=campaign.name,
+            run=uuid4().hex,
+        )
+        self._renewed_at = clock.monotonic()
+        self._in_flight: deque[tuple[asyncio.Future[Any], int]] = deque()
+        self._acknowledged = 0
+
+    async def run(self, survey: Survey, stop: asyncio.Event, progress: Callable[[Progress], None]) -> Publication:
+        """Publish what is missing."""
+        await self._control.read()
+        if self._is_published(survey):
+            return Publication(published=0, found=survey.recipients, recipients=survey.recipients)
+        await self._control.claim()
+        if self._control.record is None:
+            found = bytearray(survey.rows + 1)
+            await self._control.write(await self._begin(survey))
+        else:
+            found = await self._look(self._control.record, progress)
+        already = found.count(1)
+
+        async def advance() -> None:
+            await self._stay_alive()
+            progress(Progress("publishing", already + self._acknowledged, survey.recipients))
+
+        await self._publish(found, stop, advance)
+        publication = Publication(published=self._acknowledged, found=already, recipients=survey.recipients)
+        if publication.complete and self._control.record is not None:
+            published = msgspec.structs.replace(self._control.record, state=PUBLISHED, updated_at=self._clock.now())
+            await self._control.write(published)
+        await self._control.release()
+        return publication
+
+    def _is_published(self, survey: Survey) -> bool:
+        """Say whether there is nothing left to do; `DispatcherError` when it was begun with other files."""
+        record = self._control.record
+        if record is None:
+            return False
+        if record.sha256 != survey.fingerprint:
+            raise DispatcherError(
+                f'the campaign "{record.name}" was begun on {record.created_at:%Y-%m-%d %H:%M} UTC with another file '
+                "or other recipients; put those back to go on, or give this one another name"
+            )
+        if record.topic != self._topic:
+            raise DispatcherError(
+                f'the campaign "{record.name}" was begun in the topic {record.topic}, and the config now says '
+                f"{self._topic}; put that back to go on, or give this one another name"
+            )
+        return record.state != PUBLISHING
+
+    async def _begin(self, survey: Survey) -> CampaignRecord:
+        campaign, now = self._campaign, self._clock.now()
+        partitions = [TopicPartition(self._topic, partition) for partition in range(self._partitions)]
+        ends = await self._consumer.end_offsets(partitions)
+        return CampaignRecord(
+            name=campaign.name,
+            pool=campaign.pool,
+            priority=campaign.priority.name,
+            topic=self._topic,
+            rate=str(campaign.rate) if campaign.rate else None,
+            rows=survey.rows,
+            recipients=survey.recipients,
+            state=PUBLISHING,
+            start_offsets={partition.partition: offset for partition, offset in ends.items()},
+            sha256=survey.fingerprint,
+            created_at=now,
+            updated_at=now,
+        )
+
+    async def _look(self, record: CampaignRecord, progress: Callable[[Progress], None]) -> bytearray:
+        async def advance(done: int, total: int) -> None:
+            await self._stay_alive()
+            progress(Progress("looking", done, total))
+
+        return await published_rows(
+            self._consumer,
+            self._clock,
+            topic=self._topic,
+            campaign=record.name,
+            rows=record.rows,
+            start_offsets=record.start_offsets,
+            progress=advance,
+        )
+
+    async def _publish(self, found: bytearray, stop: asyncio.Event, advance: Callable[[], Awaitable[None]]) -> None:
+        """Publish the rows that are not *found*, a batch at a time."""
+        encode = msgspec.json.Encoder().encode
+        batches = [self._producer.create_batch() for _ in range(self._partitions)]
+        with open_recipients(self._campaign) as recipients:
+            for row, job in recipients:
+                if found[row] or not isinstance(job, Job):
+                    continue
+                key, value = job.to.encode(), encode(job)
+                partition = partition_of(key, self._partitions)
+                if batches[partition].append(timestamp=None, key=key, value=value) is None:
+                    await self._send(partition, batches[partition])
+                    await advance()
+                    if stop.is_set():
+                        break
+                    batches[partition] = self._producer.create_batch()
+                    batches[partition].append(timestamp=None, key=key, value=value)
+            else:
+                for partition, batch in enumerate(batches):
+                    await self._send(partition, batch)
+        while self._in_flight:
+            await self._settle_oldest()
+            await advance()
+
+    async def _send(self, partition: int, batch: Any) -> None:
+        batch.close()
+        if not batch.record_count():
+            return
+        async with asyncio.timeout(_ANSWER_TIMEOUT):
+            future = await self._producer.send_batch(batch, self._topic, partition=partition)
+        # Should an earlier batch fail, nobody asks for this one's fate.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._in_flight.append((future, batch.record_count()))
+        while len(self._in_flight) > _IN_FLIGHT * self._partitions:
+            await self._settle_oldest()
+
+    async def _settle_oldest(self) -> None:
+        future, records = self._in_flight.popleft()
+        async with asyncio.timeout(_ANSWER_TIMEOUT):
+            await future
+        self._acknowledged += records
+
+    async def _stay_alive(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._renewed_at >= SIGN_OF_LIFE:
+            self._renewed_at = now
+            await self._control.renew()
