@@ -11,7 +11,7 @@ from dispatcher.config.nearest import suggestion
 from dispatcher.domain.errors import Mistake
 from dispatcher.domain.phone import is_e164, is_short_code
 
-# The toll-free area codes of North America: https://www.nationalnanpa.com/number_resource_info/toll_free_numbers.html
+# The toll-free area codes of the North American Numbering Plan.
 _TOLL_FREE = re.compile(r"\+18(?:00|33|44|55|66|77|88)[0-9]{7}")
 
 
