@@ -40,5 +40,5 @@ class Rate:
 
     def __str__(self) -> str:
         # Through Decimal, because a float prints small amounts with an exponent, which is no rate.
-        amount = str(int(self.amount)) if self.amount.is_integer() else f"{Decimal(repr(self.amount)):f}"
+        amount = str(int(self.amount)) if self.amount == int(self.amount) else f"{Decimal(repr(self.amount)):f}"
         return f"{amount}/{self.period}" + (f" burst {self.burst}" if self.burst else "")

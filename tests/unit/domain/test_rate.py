@@ -51,6 +51,10 @@ def test_a_rate_prints_as_it_was_written(text: str) -> None:
     assert str(Rate.parse(text)) == text
 
 
+def test_a_rate_made_from_a_whole_number_prints_it() -> None:
+    assert str(Rate(2000, "s")) == "2000/s"
+
+
 @given(rates)
 def test_every_rate_reads_back_as_it_prints(rate: Rate) -> None:
     assert Rate.parse(str(rate)) == rate
