@@ -64,6 +64,11 @@ class ControlTopic:
         self._claims: list[bytes | None] = []
         self.record: CampaignRecord | None = None
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether a process publishes the campaign, or did and left no word."""
+        return bool(self._claims) and self._claims[-1] is not None
+
     async def read(self) -> None:
         """Read all there is."""
         self._consumer.assign([self._partition])
@@ -77,7 +82,7 @@ class ControlTopic:
 
         A claim that its process left behind is waited out. `DispatcherError` when another process is at it.
         """
-        if self._claims and self._claims[-1] is not None:
+        if self.is_claimed:
             await self._wait_for_silence()
         # Two that begin at once have both seen nothing. The topic's order decides: each reads on up to its own claim,
         # and the second one finds the first's before it.
@@ -108,7 +113,7 @@ class ControlTopic:
         deadline = self._clock.monotonic() + SILENCE
         while self._clock.monotonic() < deadline and not self._claims:
             await self._read()
-        if self._claims and self._claims[-1] is not None:
+        if self.is_claimed:
             raise self._taken()
 
     def _taken(self) -> DispatcherError:

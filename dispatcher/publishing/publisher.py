@@ -39,9 +39,9 @@ _IN_FLIGHT = 2
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far it is: records looked through, or rows published, of how many."""
+    """How far it is: records looked through, or rows published, of how many (0: nobody knows)."""
 
-    stage: Literal["looking", "publishing"]
+    stage: Literal["waiting", "looking", "publishing"]
     done: int
     total: int
 
@@ -139,6 +139,8 @@ class _Publisher:
         await self._control.read()
         if self._is_published(survey):
             return Publication(published=0, found=survey.recipients, recipients=survey.recipients)
+        if self._control.is_claimed:
+            progress(Progress("waiting", 0, 0))
         await self._control.claim()
         if self._control.record is None:
             found = bytearray(survey.rows + 1)

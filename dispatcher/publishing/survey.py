@@ -50,8 +50,8 @@ class Survey:
 def survey(campaign: Campaign, progress: Callable[[int, int], None]) -> Survey:
     """Read all of *campaign*'s recipients and write the rejects file beside them.
 
-    *progress* is told now and then how many bytes of how many have been read. `DispatcherError` when the recipients
-    cannot be read, or their columns do not fit.
+    *progress* is told now and then how many rows have been read, and of how many, a guess by the bytes.
+    `DispatcherError` when the recipients cannot be read, or their columns do not fit.
     """
     try:
         return _survey(campaign, progress)
@@ -69,7 +69,7 @@ def _survey(campaign: Campaign, progress: Callable[[int, int], None]) -> Survey:
     with open_recipients(campaign) as recipients, _Rejects(campaign.recipients, recipients.columns) as rejects:
         for row, found in recipients:
             if row % _ROWS_BETWEEN_REPORTS == 0:
-                progress(recipients.position, recipients.size)
+                progress(row, row * recipients.size // recipients.position)
             if isinstance(found, Rejected):
                 rejects.add(found)
                 continue
