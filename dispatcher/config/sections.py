@@ -170,6 +170,7 @@ class TopicsSection(Section):
 
     results: TopicName | None = Field(None, description="one final result a message (dispatch.results)")
     dead_letters: TopicName | None = Field(None, description="what is no job, and why (dispatch.dead-letters)")
+    journal: TopicName | None = Field(None, description="what is about to leave (dispatch.journal)")
     control: TopicName | None = Field(None, description="campaign states and the like (dispatch.control)")
 
 

@@ -149,7 +149,9 @@ def test_every_key_reaches_its_setting() -> None:
             },
             family_rate=Rate(1500, "s"),
         ),
-        topics=Topics(results="acme.results", dead_letters="acme.dead-letters", control="acme.control"),
+        topics=Topics(
+            results="acme.results", dead_letters="acme.dead-letters", journal="acme.journal", control="acme.control"
+        ),
         priorities=(
             PriorityClass(name="normal", topic="jobs.normal", weight=3),
             PriorityClass(name="bulk", topic="jobs.bulk", weight=1),
