@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MAIN = "AC" + "1" * 32
 PATH = f"/2010-04-01/Accounts/{MAIN}/Messages.json"
 HEADERS = {"Authorization": aiohttp.encode_basic_auth(MAIN, "main-token")}
+HEALTH_CHECK = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 FORM = {"To": "+12065550142", "From": "72345", "Body": "Hi"}
 
 
@@ -77,6 +78,28 @@ async def test_pipelined_requests_are_taken_in_at_once_and_answered_in_order(sim
         answers = [await read_response(reader) for _ in numbers]
     assert [number.encode() in answer for number, answer in zip(numbers, answers, strict=True)] == [True] * 20
     assert simulator.report()["accounts"]["main"]["concurrency_peak"] == 20
+    writer.close()
+
+
+async def test_a_quick_answer_waits_for_the_late_one_before_it(simulator_with: "OpenSimulator") -> None:
+    simulator = await simulator_with(latency_low=0.2, latency_high=0.2)
+    reader, writer = await asyncio.open_connection(simulator.address.host, simulator.address.port)
+    writer.write(raw_post("12065550142") + HEALTH_CHECK)
+    async with asyncio.timeout(10):
+        assert b'"status":"queued"' in await read_response(reader)
+        assert await read_response(reader) == b'{"status":"ok"}'
+    writer.close()
+
+
+async def test_a_late_answer_is_not_hurried_by_the_quick_one_behind_it(simulator_with: "OpenSimulator") -> None:
+    simulator = await simulator_with(latency_low=60.0, latency_high=60.0, concurrency=1)
+    _, writer = await asyncio.open_connection(simulator.address.host, simulator.address.port)
+    writer.write(raw_post("12065550142") + HEALTH_CHECK)
+    async with asyncio.timeout(10), aiohttp.ClientSession(simulator.url) as session:
+        while simulator.report()["messages"] == 0:
+            await (await session.get("/healthz")).read()
+        async with session.post(PATH, data=FORM, headers=HEADERS) as response:
+            assert response.status == 429
     writer.close()
 
 

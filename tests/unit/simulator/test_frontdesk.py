@@ -240,6 +240,7 @@ def test_the_report_says_what_was_sent_through_whom(client: Client, carriers: Ca
     }
     number = report["senders"]["+12065550100"]
     assert (number["messages"], number["rate"], number["deepest_seconds"]) == (1, None, None)
+    assert list(report["campaigns"]) == ["promo-10dlc"]
     campaign = report["campaigns"]["promo-10dlc"]
     assert {carrier: flow["messages"] for carrier, flow in campaign.items()} == {
         "att": 1,

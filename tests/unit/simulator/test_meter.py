@@ -54,6 +54,6 @@ def test_one_moment_has_no_rate() -> None:
 
 def test_a_meter_knows_its_fullest_second_and_tenth() -> None:
     meter = Meter()
-    for at, segments in ((0.0, 1), (0.05, 2), (0.125, 4), (0.9375, 8), (1.0, 16)):
+    for at, segments in ((0.0, 1), (0.05, 2), (0.8125, 4), (0.9375, 8), (1.0, 16)):
         meter.add(segments, at)
     assert (meter.peak_1s, meter.peak_100ms) == (30, 24)
