@@ -1,0 +1,51 @@
+# Needs Python 3.11 or newer; the demo and the tests also a JDK (17 or newer) and Maven, for a real Kafka.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+# Any uv that runs will do; without one, PyPI's is kept in .cache.
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .cache/uv/bin/uv)
+BIN := .venv/bin
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-system check bench lock
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## Make .venv with what requirements.lock pins
+
+demo: setup ## Run a sample campaign through Kafka, the dispatcher and Twilio's stand-in
+	$(BIN)/dispatcher demo
+
+test: setup ## Run the tests: unit, integration, and the short ones of the whole program
+	$(BIN)/pytest -m "not slow"
+
+test-system: setup ## Run the tests that take minutes
+	$(BIN)/pytest -m slow
+
+check: setup ## Check form, types and the rules between the parts
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/pytest -q tests/unit/docker
+
+bench: setup ## Measure, and print the figures that the README quotes
+	$(BIN)/python -m benchmarks.throughput
+
+lock: $(filter-out uv,$(UV)) ## Pin anew what pyproject.toml asks for
+	$(UV) pip compile pyproject.toml --group dev --upgrade --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+.venv/.ready: requirements.lock pyproject.toml $(filter-out uv,$(UV))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	rm -rf .venv
+	$(UV) venv --quiet --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.cache/uv/bin/uv:
+	$(PYTHON) -m pip install --quiet --target .cache/uv uv==$(UV_VERSION) \
+	    || { $(PYTHON) -m venv --clear .cache/uv && .cache/uv/bin/pip install --quiet uv==$(UV_VERSION); }

@@ -1,0 +1,118 @@
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dispatcher.broker import jars
+from dispatcher.broker.local_kafka import LocalKafka
+from dispatcher.domain.settings import KafkaSettings
+from dispatcher.transport import kafka as transport
+
+pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("kafka")]  # the fixture skips where there is no Java or Maven
+
+
+async def write(address: str, topic: str, value: bytes) -> None:
+    settings = KafkaSettings(bootstrap_servers=address)
+    async with transport.running(transport.make_admin(settings), settings) as admin:
+        await transport.ensure_topics(admin, settings, [transport.TopicSpec(name=topic, partitions=1)])
+    async with transport.running(transport.make_producer(settings), settings) as producer:
+        await producer.send_and_wait(topic, value)
+
+
+async def read(address: str, topic: str) -> list[bytes]:
+    settings = KafkaSettings(bootstrap_servers=address)
+    consumer = transport.make_consumer(settings, group=False)
+    async with transport.running(consumer, settings):
+        partition = transport.TopicPartition(topic, 0)
+        consumer.assign([partition])
+        wanted = (await consumer.end_offsets([partition]))[partition]
+        values: list[bytes] = []
+        while len(values) < wanted:
+            for records in (await consumer.getmany(timeout_ms=5000)).values():
+                values.extend(record.value for record in records)
+        return values
+
+
+async def test_what_was_acknowledged_survives_a_crash(tmp_path: Path) -> None:
+    with LocalKafka(data_dir=tmp_path) as kafka:
+        await write(kafka.address, "kept", b"before the crash")
+        address, crashed = kafka.address, kafka.pid
+        kafka.kill()
+        assert kafka.pid is None
+        kafka.start()
+        assert kafka.address == address
+        assert kafka.pid != crashed
+        await write(kafka.address, "kept", b"after it")
+        assert await read(kafka.address, "kept") == [b"before the crash", b"after it"]
+
+
+async def test_data_in_a_folder_are_there_next_time_and_temporary_ones_are_not(tmp_path: Path) -> None:
+    with LocalKafka(data_dir=tmp_path) as kafka:
+        await write(kafka.address, "kept", b"yesterday")
+    with LocalKafka(data_dir=tmp_path) as kafka:
+        assert await read(kafka.address, "kept") == [b"yesterday"]
+
+
+async def test_a_topic_with_a_slip_in_its_name_does_not_come_to_be(kafka: str, unique: Callable[[str], str]) -> None:
+    topic = unique("campaing.jobs")
+    settings = KafkaSettings(bootstrap_servers=kafka)
+    async with transport.running(transport.make_producer(settings), settings) as producer:
+        with pytest.raises(transport.KafkaError):
+            await producer.send_and_wait(topic, b"lost")
+
+
+def test_the_command_says_when_it_is_ready_and_ends_with_its_kafka(tmp_path: Path) -> None:
+    port = free_port()
+    with started(tmp_path, port) as command:
+        assert command.stdout is not None
+        ready = command.stdout.readline()
+        assert ready == f"Kafka {jars.VERSION} answers at 127.0.0.1:{port}; Ctrl-C ends it.\n"
+        (kafka,) = psutil.Process(command.pid).children()
+        folder = Path(kafka.cmdline()[-1]).parent
+        assert folder.parent == tmp_path
+        command.send_signal(signal.SIGTERM)
+        _, errors = command.communicate(timeout=30)
+        assert (command.returncode, errors) == (0, "Stopping Kafka ...\n")
+        assert not kafka.is_running()
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_refuses_a_port_where_a_kafka_is(tmp_path: Path, kafka: str) -> None:
+    with started(tmp_path, int(kafka.split(":")[1])) as command:
+        output, errors = command.communicate(timeout=30)
+        assert (command.returncode, output) == (2, "")
+        assert re.fullmatch(rf"dispatcher: Kafka cannot listen at {re.escape(kafka)} .*\n", errors)
+
+
+def test_the_command_says_so_when_its_kafka_dies(tmp_path: Path) -> None:
+    with started(tmp_path, free_port()) as command:
+        assert command.stdout is not None
+        command.stdout.readline()
+        psutil.Process(command.pid).children()[0].kill()
+        _, errors = command.communicate(timeout=30)
+        assert command.returncode == 2
+        assert errors.startswith("dispatcher: Kafka ended by itself with exit code -9; the end of its log:\n")
+
+
+def started(temporary: Path, port: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dispatcher", "broker", "--port", str(port)],
+        env=os.environ | {"TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
