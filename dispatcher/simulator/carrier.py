@@ -9,13 +9,13 @@ from datetime import date
 from hashlib import sha256
 from heapq import heappop, heappush
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final
 from zlib import crc32
 
 from dispatcher.domain.fleet import CARRIERS, Carrier, Fleet, Sender
 from dispatcher.simulator.almanac import Almanac
 from dispatcher.simulator.fifo import SenderQueue
-from dispatcher.simulator.message import FINAL, Change, Due, Message, Status
+from dispatcher.simulator.message import FINAL, Change, Due, Message, Status, Submission
 from dispatcher.simulator.meter import Meter, PeakWindow
 from dispatcher.simulator.refusals import FAMILY_TOO_FAST, QUEUE_FULL
 
@@ -49,22 +49,6 @@ def carrier_of(number: str) -> Carrier:
 def messaging_service_sid(pool: str) -> str:
     """Return the SID of the Messaging Service that the stand-in has for *pool*: the pool's senders of one account."""
     return "MG" + sha256(pool.encode()).hexdigest()[:32]
-
-
-class Submission(NamedTuple):
-    """A valid request to send, not yet taken in. *account* is a SID, *sender* or *service* or both are given."""
-
-    account: str
-    to: str
-    sender: str | None
-    service: str | None
-    body: str
-    segments: int
-    media: int
-    validity: int
-    callback: str | None
-    mid: str | None
-    attempt: int | None
 
 
 class Line:

@@ -1,9 +1,13 @@
 """Reads what arrives form-encoded: request bodies and query strings."""
 
+import re
+from typing import TypeVar
 from urllib.parse import unquote
 
 Form = dict[str, list[str]]
+Default = TypeVar("Default")
 
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _ASCII = {escape: chr(code) for code in range(128) for escape in {f"{code:02X}", f"{code:02x}"}}
 
 
@@ -31,6 +35,12 @@ def first(form: Form, name: str) -> str | None:
     """Return the first value of *name*; None where it is absent or empty."""
     values = form.get(name)
     return (values[0] or None) if values else None
+
+
+def number(form: Form, name: str, default: Default) -> int | Default:
+    """Return the whole number that *name* has; *default* for none, or for one of more than nine digits."""
+    text = first(form, name)
+    return default if text is None or _NUMBER.fullmatch(text) is None else int(text)
 
 
 def _unquote(text: str) -> str:

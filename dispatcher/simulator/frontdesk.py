@@ -11,7 +11,7 @@ from dispatcher.domain.settings import SimulatorSettings
 from dispatcher.simulator.answer import Answer, Request, http_response, refusal
 from dispatcher.simulator.api import ACCOUNTS_PATH, Api
 from dispatcher.simulator.carrier import Carriers
-from dispatcher.simulator.form import Form, first, parse_form
+from dispatcher.simulator.form import Form, number, parse_form
 from dispatcher.simulator.report import CallbackCounts, Desk, build_report, log_entry
 from dispatcher.simulator.weather import Weather
 
@@ -60,7 +60,7 @@ class FrontDesk:
         return build_report(self._carriers, self._desks, self._callbacks, started=self._started, now=now)
 
     def _log(self, query: Form) -> bytes:
-        after, limit = _count(query, "after", 0), min(_count(query, "limit", _LOG_PAGE), _MAX_LOG_PAGE)
+        after, limit = number(query, "after", 0), min(number(query, "limit", _LOG_PAGE), _MAX_LOG_PAGE)
         messages = self._carriers.messages[after : after + limit]
         entries = [log_entry(message, self._carriers.sid(message)) for message in messages]
         return http_response(200, orjson.dumps({"messages": entries}))
@@ -82,8 +82,3 @@ class FrontDesk:
         self._carriers.undelivered_share = settings.undelivered_share
         self._carriers.slow_to(settings.rate_factors, now)
         return http_response(200, orjson.dumps(asdict(settings)))
-
-
-def _count(query: Form, name: str, default: int) -> int:
-    text = first(query, name)
-    return int(text) if text is not None and text.isascii() and text.isdigit() else default

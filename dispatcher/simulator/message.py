@@ -1,4 +1,4 @@
-"""A message that the stand-in took in."""
+"""A message: as it is submitted, and as it lives on in the stand-in."""
 
 from typing import Literal, NamedTuple
 
@@ -7,6 +7,22 @@ import msgspec
 Status = Literal["accepted", "queued", "sent", "delivered", "undelivered", "failed"]
 
 FINAL: frozenset[Status] = frozenset({"delivered", "undelivered", "failed"})
+
+
+class Submission(NamedTuple):
+    """A valid request to send, not yet taken in. *account* is a SID, *sender* or *service* or both are given."""
+
+    account: str
+    to: str
+    sender: str | None
+    service: str | None
+    body: str
+    segments: int
+    media: int
+    validity: int
+    callback: str | None
+    mid: str | None
+    attempt: int | None
 
 
 class Message(msgspec.Struct, gc=False, kw_only=True):

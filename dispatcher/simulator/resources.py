@@ -11,7 +11,7 @@ import orjson
 from dispatcher.domain.fleet import Account, Sender, SenderKind
 from dispatcher.simulator.almanac import Almanac
 from dispatcher.simulator.carrier import Carriers
-from dispatcher.simulator.form import Form, first
+from dispatcher.simulator.form import Form, first, number
 from dispatcher.simulator.message import Message
 
 API_VERSION = "2010-04-01"
@@ -54,7 +54,7 @@ def shown_message(message: Message, sid: str, almanac: Almanac) -> dict[str, Any
 
 def message_page(carriers: Carriers, account: str, query: Form) -> dict[str, Any]:
     """Return the page of *account*'s messages that *query* asks for, newest first."""
-    size = min(max(_number(first(query, "PageSize"), _PAGE_SIZE), 1), _MAX_PAGE_SIZE)
+    size = min(max(number(query, "PageSize", _PAGE_SIZE), 1), _MAX_PAGE_SIZE)
     before = carriers.find((first(query, "PageToken") or "").removeprefix("PA"))
     found: list[Message] = []
     for message in _newest_first(carriers, first(query, "To"), before):
@@ -133,10 +133,10 @@ def _matches(message: Message, account: str, query: Form, almanac: Almanac) -> b
         asked = first(query, name)
         if asked is None:
             continue
-        if message.sent_at is None:
+        moment = _moment(asked)
+        if message.sent_at is None or moment is None:
             return False
-        moment, sent = datetime.fromisoformat(asked), almanac.wall(message.sent_at)
-        moment = moment.replace(tzinfo=moment.tzinfo or UTC)
+        sent = almanac.wall(message.sent_at)
         if name == "DateSent" and sent.date() != moment.date():
             return False
         if (name == "DateSent<" and sent > moment) or (name == "DateSent>" and sent < moment):
@@ -144,32 +144,36 @@ def _matches(message: Message, account: str, query: Form, almanac: Almanac) -> b
     return True
 
 
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
+
+
 def _page(
     uri: str, key: str, records: Sequence[dict[str, Any]], query: Form, size: int, next_token: str | None
 ) -> dict[str, Any]:
-    number = _number(first(query, "Page"), 0)
+    page = number(query, "Page", 0)
     kept = [(name, value) for name, values in query.items() for value in values if name not in {"Page", "PageToken"}]
     if "PageSize" not in query:
         kept.append(("PageSize", str(size)))
 
-    def page_uri(page: int, *token: tuple[str, str]) -> str:
-        return f"{uri}?{urlencode([*kept, ('Page', page), *token])}"
+    def page_uri(which: int, *token: tuple[str, str]) -> str:
+        return f"{uri}?{urlencode([*kept, ('Page', which), *token])}"
 
     return {
         key: records,
-        "page": number,
+        "page": page,
         "page_size": size,
-        "start": number * size,
-        "end": number * size + max(len(records) - 1, 0),
-        "uri": page_uri(number),
+        "start": page * size,
+        "end": page * size + max(len(records) - 1, 0),
+        "uri": page_uri(page),
         "first_page_uri": page_uri(0),
         "previous_page_uri": None,
-        "next_page_uri": page_uri(number + 1, ("PageToken", next_token)) if next_token else None,
+        "next_page_uri": page_uri(page + 1, ("PageToken", next_token)) if next_token else None,
     }
-
-
-def _number(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else default
 
 
 def _sid(prefix: str, of: str) -> str:

@@ -6,7 +6,7 @@ https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
-from dispatcher.simulator.form import first, parse_form
+from dispatcher.simulator.form import first, number, parse_form
 
 Failure = Literal["ct", "rt", "4xx", "5xx"]
 
@@ -25,8 +25,8 @@ class RetryPolicy(NamedTuple):
 def read_policy(fragment: str) -> RetryPolicy:
     """Return what *fragment*, like `rc=5&rp=4xx,5xx`, asks for; what it leaves out stays as by default."""
     asked = parse_form(fragment)
-    count, failures = first(asked, "rc") or "1", (first(asked, "rp") or "ct").lower().split(",")
+    failures = (first(asked, "rp") or "ct").lower().split(",")
     return RetryPolicy(
-        retries=min(int(count), _MAX_RETRIES) if count.isascii() and count.isdigit() else 1,
+        retries=min(number(asked, "rc", 1), _MAX_RETRIES),
         failures=frozenset(failure for failure in _ALL if failure in failures or "all" in failures),
     )

@@ -145,6 +145,9 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError:  # a bug of ours: the loop tells of it
+            self._transport.abort()
+            raise
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._transport.abort()
 

@@ -5,9 +5,9 @@ import re
 from dispatcher.domain.job import MAX_BODY_CHARACTERS, MAX_MEDIA_URLS
 from dispatcher.domain.phone import is_e164, is_short_code
 from dispatcher.domain.segments import count_segments
-from dispatcher.simulator.carrier import Submission
 from dispatcher.simulator.fifo import MAX_VALIDITY
-from dispatcher.simulator.form import Form, first, parse_form
+from dispatcher.simulator.form import Form, first, number, parse_form
+from dispatcher.simulator.message import Submission
 from dispatcher.simulator.refusals import MAGIC_FROM, MAGIC_FROM_GOOD, MAGIC_TO
 
 _URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::(\d{1,5}))?(?:[/?#]\S*)?", re.ASCII)
@@ -25,8 +25,8 @@ def read_submission(form: Form, account: str) -> Submission | int:  # noqa: PLR0
     body, media = first(form, "Body") or "", form.get("MediaUrl", [])
     if (code := _objection_to_content(form, body, media, service)) is not None:
         return code
-    validity = first(form, "ValidityPeriod") or str(MAX_VALIDITY)
-    if not (validity.isascii() and validity.isdigit() and 1 <= int(validity) <= MAX_VALIDITY):
+    validity = number(form, "ValidityPeriod", 0) if "ValidityPeriod" in form else MAX_VALIDITY
+    if not 1 <= validity <= MAX_VALIDITY:
         return 21624
     callback = first(form, "StatusCallback")
     if callback is not None and not _is_url(callback):
@@ -43,7 +43,7 @@ def read_submission(form: Form, account: str) -> Submission | int:  # noqa: PLR0
         # With media it is one message, however long the text.
         segments=1 if media else count_segments(body),
         media=len(media),
-        validity=int(validity),
+        validity=validity,
         callback=callback,
         mid=mid,
         attempt=attempt,
@@ -85,5 +85,4 @@ def _own_id(callback: str | None) -> tuple[str | None, int | None]:
     if callback is None:
         return None, None
     query = parse_form(callback.partition("#")[0].partition("?")[2])
-    attempt = first(query, "a") or ""
-    return first(query, "mid"), int(attempt) if attempt.isascii() and attempt.isdigit() else None
+    return first(query, "mid"), number(query, "a", None)

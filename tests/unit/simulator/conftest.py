@@ -7,7 +7,8 @@ import pytest
 from dispatcher.domain.fleet import A2PCampaign, Account, Brand, Fleet, Pool, Secret, Sender, SenderKind
 from dispatcher.domain.rate import Rate
 from dispatcher.simulator.almanac import Almanac
-from dispatcher.simulator.carrier import Carriers, Submission
+from dispatcher.simulator.carrier import Carriers
+from dispatcher.simulator.message import Submission
 
 MAIN = "AC" + "1" * 32
 PROMO = "AC" + "2" * 32

@@ -7,8 +7,8 @@ import pytest
 from dispatcher.domain.fleet import Fleet
 from dispatcher.domain.rate import Rate
 from dispatcher.simulator import carrier
-from dispatcher.simulator.carrier import Carriers, Submission, carrier_of, messaging_service_sid
-from dispatcher.simulator.message import Message
+from dispatcher.simulator.carrier import Carriers, carrier_of, messaging_service_sid
+from dispatcher.simulator.message import Message, Submission
 
 PROMO = "AC" + "2" * 32
 ATT, TMOBILE = "+12065550140", "+12065550143"

@@ -1,12 +1,16 @@
 from base64 import b64encode
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dispatcher.domain.fleet import Fleet
 from dispatcher.domain.settings import SimulatorSettings
+from dispatcher.simulator.almanac import Almanac
 from dispatcher.simulator.answer import Answer, Request
 from dispatcher.simulator.carrier import Carriers
 from dispatcher.simulator.frontdesk import FrontDesk
@@ -282,6 +286,32 @@ def test_a_knob_that_is_none_is_named_and_nothing_changes(client: Client, knobs:
     assert status == 400
     assert named.lower() in body["message"].lower()
     assert client.send()[0] == 201
+
+
+values = st.one_of(
+    st.text(),
+    st.sampled_from(["+12065550142", "72345", "+1", "9" * 5000, "-1", "2026-11-24", "2026-99-99", "http://[::1", "\0"]),
+    st.sampled_from(["http://127.0.0.1:1/?mid=%zz&a=" + "9" * 5000, "http://127.0.0.1:99999/#rc=" + "9" * 5000]),
+)
+names = st.sampled_from(
+    ["To", "From", "Body", "MediaUrl", "MessagingServiceSid", "StatusCallback", "ValidityPeriod", "ContentSid"]
+)
+queries = st.sampled_from(
+    ["To", "From", "PageSize", "Page", "PageToken", "DateSent", "DateSent<", "DateSent>", "after", "limit"]
+)
+paths = st.sampled_from([f"/2010-04-01/Accounts/{MAIN}/Messages.json", "/_simulator/messages", "/2010-04-01/Accounts/"])
+
+
+@given(paths, st.one_of(st.binary(), st.dictionaries(names, values), st.none()), st.dictionaries(queries, values))
+def test_whatever_is_asked_is_answered(
+    fleet: Fleet, path: str, form: dict[str, str] | bytes | None, query: dict[str, str]
+) -> None:
+    almanac = Almanac(monotonic=0.0, wall=datetime(2026, 11, 24, tzinfo=UTC))
+    carriers = Carriers(fleet, seed=1, undelivered_share=0.0, factors={}, almanac=almanac)
+    client = Client(fleet, carriers)
+    client.send()
+    carriers.advance(10.0)
+    assert client.ask(f"{path}?{urlencode(query)}", form)[0] in {200, 201, 400, 401, 404}
 
 
 def test_it_is_healthy(client: Client) -> None:

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from dispatcher.simulator.carrier import Submission
 from dispatcher.simulator.form import Form
+from dispatcher.simulator.message import Submission
 from dispatcher.simulator.submission import read_submission
 
 ACCOUNT = "AC" + "1" * 32
@@ -33,6 +33,8 @@ def form(**changes: Any) -> Form:
         ({"MediaUrl": ["https://example.com/a.png", "ftp://example.com/b.png"]}, 21620),
         ({"ValidityPeriod": "0"}, 21624),
         ({"ValidityPeriod": "36001"}, 21624),
+        ({"ValidityPeriod": ""}, 21624),
+        ({"ValidityPeriod": "9" * 5000}, 21624),
         ({"ValidityPeriod": "5min"}, 21624),
         ({"StatusCallback": "hooks.example.com"}, 21609),
         ({"StatusCallback": "http://"}, 21609),
