@@ -301,7 +301,7 @@ async def open_stage(folder: Path, kafka: str, **sections: Any) -> AsyncIterator
         "accounts": {"main": dict(MAIN)},
         "senders": [{"number": "72345", "kind": "short_code", "account": "main", "rate": "100/s"}],
         "pools": {"marketing": {"senders": ["72345"]}},
-        "topics": {topic: f"{name}.{topic}" for topic in ("results", "dead_letters", "control")},
+        "topics": {topic: f"{name}.{topic}" for topic in ("results", "dead_letters", "control", "journal", "callbacks")},
         "priorities": {
             "urgent": {"topic": f"{name}.urgent", "weight": 9},
             "bulk": {"topic": f"{name}.bulk", "weight": 1},

@@ -3,28 +3,36 @@
 import asyncio
 import gc
 from contextlib import AsyncExitStack
-from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import structlog
 
 from dispatcher.app.metrics import metrics_page
 from dispatcher.clock import Clock
+from dispatcher.delivery.evidence import Listed
+from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.twilio import TwilioApi
 from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
+from dispatcher.domain.fence import Fence
+from dispatcher.domain.message import Message
 from dispatcher.domain.settings import Settings
 from dispatcher.engine.driver import Driver
 from dispatcher.engine.pipeline import Pipeline
+from dispatcher.engine.reconciler import Reconciler
+from dispatcher.intake.callbacks import CallbackLog
 from dispatcher.intake.consumer import Intake
 from dispatcher.intake.control import ControlReader
 from dispatcher.intake.offsets import PartitionOffsets
+from dispatcher.intake.recovery import History, Recovered
 from dispatcher.outcomes.publisher import Publisher
+from dispatcher.outcomes.results import Outcomes
 from dispatcher.transport.http import make_session
 from dispatcher.transport.kafka import (
     LARGEST_RECORD,
+    SESSION_TIMEOUT,
     TopicSpec,
     ensure_topics,
     make_admin,
@@ -33,33 +41,40 @@ from dispatcher.transport.kafka import (
     running,
 )
 
+if TYPE_CHECKING:
+    from dispatcher.delivery.control_plane import ControlPlane
+
 log = structlog.get_logger()
 
+# The lease ends so many seconds before the group would give our partitions away.
+LEASE_MARGIN = 4.0
+# A page is needed for as long as a job of it is unsettled: minutes.
+JOURNAL_RETENTION = str(24 * 3600 * 1000)
 # Requests in flight get this long to come back before partitions are given up: longer than a request may take, and
 # shorter than the group waits (transport.kafka.REBALANCE_TIMEOUT).
 DRAIN_TIMEOUT = 25.0
 
 
-async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, page: Path | None = None) -> None:
-    """Dispatch until *stop* is set; then let what is in flight come back, commit, and leave the group.
-
-    The metrics are shown at the socket *page*, without one at `metrics.listen`.
-    """
-    listen = page or settings.metrics
-    kafka = settings.kafka
+async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
+    """Dispatch until *stop* is set; then let what is in flight come back, commit, and leave the group."""
+    kafka, topics = settings.kafka, settings.topics
+    fence = Fence(SESSION_TIMEOUT - LEASE_MARGIN)
     async with AsyncExitStack() as stack:
         admin = await stack.enter_async_context(running(make_admin(kafka), kafka))
         await ensure_topics(admin, kafka, topics_of(settings))
         producer = await stack.enter_async_context(running(make_producer(kafka), kafka))
-        control = await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
+        # One consumer in the group, and readers of no group: of the control topic, the past, the callbacks.
         consumer = await stack.enter_async_context(running(make_consumer(kafka), kafka))
-        session = await stack.enter_async_context(make_session(settings.twilio.request_timeout))
+        readers = [await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(3)]
+        session = await stack.enter_async_context(
+            make_session(settings.twilio.request_timeout, lambda: fence.is_open(clock.monotonic()))
+        )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
 
-        worker = Worker(settings, clock, tasks, producer, session)
+        worker = Worker(settings, clock, tasks, producer, session, fence)
         stack.callback(worker.pipeline.halt)  # whatever ends us, nothing leaves any more
-        reader = ControlReader(control, settings.topics.control, clock, worker.pipeline.throttle)
-        await reader.catch_up()
+        control = ControlReader(readers[0], topics.control, clock, worker.pipeline.throttle)
+        await control.catch_up()
         intake = Intake(
             consumer=consumer,
             admin=admin,
@@ -67,24 +82,37 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, p
             priorities=settings.priorities,
             partitions=kafka.partitions,
             clock=clock,
+            tasks=tasks,
             receive=worker.receive,
             after_batch=worker.driver.wake,
             drain=worker.drain,
+            abandon=worker.abandon,
             resume=worker.resume,
+            positions=worker.positions,
+            history=History(readers[1], journal=topics.journal, results=topics.results),
+            fence=fence,
+        )
+        reconciler = Reconciler(
+            worker.pipeline,
+            clock,
+            proofs=CallbackLog(readers[2], topics.callbacks, kafka.partitions).proofs if settings.webhooks else None,
+            look_up=worker.look_up,
         )
 
         def measure() -> None:
             intake.measure()
             worker.pipeline.measure()
 
-        if listen is not None:
+        if settings.metrics is not None:
             await stack.enter_async_context(
-                metrics_page(listen, measure=measure, is_ready=lambda: intake.owns_partitions)
+                metrics_page(settings.metrics, measure=measure, is_ready=lambda: intake.owns_partitions)
             )
         background = [
+            tasks.create_task(worker.ledger.run(), name="ledger"),
             tasks.create_task(worker.publisher.run(), name="publisher"),
             tasks.create_task(intake.commit_regularly(), name="committer"),
-            tasks.create_task(reader.follow(), name="control"),
+            tasks.create_task(control.follow(), name="control"),
+            tasks.create_task(reconciler.run(), name="reconciler"),
         ]
         _calm_garbage_collector()
         log.info("dispatching", twilio=settings.twilio.base_url, kafka=kafka.bootstrap_servers, group=kafka.group_id)
@@ -105,20 +133,27 @@ class Worker:
         tasks: asyncio.TaskGroup,
         producer: Any,
         session: aiohttp.ClientSession,
+        fence: Fence,
     ) -> None:
         fleet = settings.fleet
         public_url = settings.webhooks.public_url if settings.webhooks is not None else None
-        self.publisher = Publisher(producer, clock)
+        self._settings = settings
+        self._session = session
+        self._planes: dict[str, ControlPlane] = {}
+        self.publisher = Publisher(producer, clock, fence)
+        self.ledger = Ledger(producer, settings.topics.journal, clock, intended=self._intended)
         self.api = TwilioApi(
             session, fleet.accounts, base_url=settings.twilio.base_url, tasks=tasks, answered=self._answered
         )
         self.pipeline = Pipeline(
             fleet=fleet,
             priorities=settings.priorities,
-            topics=settings.topics,
             queue_target=settings.twilio.queue_target,
+            in_doubt_hold_off=settings.twilio.in_doubt_hold_off,
             requests=RequestMaker(fleet.pools, public_url),
-            publisher=self.publisher,
+            ledger=self.ledger,
+            outcomes=Outcomes(self.publisher, settings.topics, clock),
+            fence=fence,
             clock=clock,
             random=Random(),  # noqa: S311 - jitter, not secrets
             send=self.api.send,
@@ -136,6 +171,10 @@ class Worker:
             priority=priority,
         )
 
+    def positions(self, index: int) -> tuple[int, int]:
+        """Return where a new owner of partition *index* would have to start in the journal and in the results."""
+        return self.ledger.floor(index), self.publisher.ends.get((self._settings.topics.results, index), 0)
+
     async def drain(self) -> None:
         """Stop sending, and come back when nothing is in flight and every outcome is safe."""
         self.pipeline.halt()
@@ -143,18 +182,46 @@ class Worker:
             async with asyncio.timeout(DRAIN_TIMEOUT):
                 await self.pipeline.quiet.wait()
                 self.pipeline.forget()
+                await self.ledger.flushed()
                 await self.publisher.flushed()
         except TimeoutError:
             log.warning(
-                "some requests did not come back in time; their jobs will be read again",
-                in_flight=self.pipeline.in_flight,
+                "some requests did not come back in time; their jobs are in doubt", left=self.pipeline.in_flight
             )
             self.pipeline.forget()
 
-    def resume(self, part: float) -> None:
-        """Send again, at *part* of every limit."""
+    def abandon(self) -> None:
+        """Drop everything: the partitions may have another owner."""
+        self.pipeline.halt()
+        self.pipeline.forget()
+        self.publisher.forget()
+
+    def resume(self, recovered: Recovered, part: float) -> None:
+        """Send again, at *part* of every limit, and look into what the last owners left in doubt."""
+        self.ledger.open_books(recovered.journal_ends)
+        results = self._settings.topics.results
+        self.publisher.ends = {(results, index): end for index, end in recovered.result_ends.items()}
+        self.pipeline.recover(recovered.doubt, recovered.sids)
         self.pipeline.share(part)
         self.pipeline.resume()
+        self.driver.wake()
+
+    async def look_up(self, number: str, to: str) -> list[Listed]:
+        """Return what Twilio lists of the sender with *number* and a recipient; nothing when it is no longer ours."""
+        from dispatcher.delivery.control_plane import ControlPlane  # noqa: PLC0415 - 20 MB, and only for doubts
+
+        fleet = self._settings.fleet
+        sender = fleet.senders.get(number)
+        if sender is None:
+            return []
+        plane = self._planes.get(sender.account)
+        if plane is None:
+            account = fleet.accounts[sender.account]
+            plane = self._planes[sender.account] = ControlPlane(self._session, account, self._settings.twilio.base_url)
+        return await plane.messages(sender=number, to=to)
+
+    def _intended(self, messages: list[Message]) -> None:
+        self.pipeline.intended(messages)
         self.driver.wake()
 
     def _answered(self, request: Request, answer: Answer | NotSent | NoAnswer) -> None:
@@ -169,6 +236,8 @@ def topics_of(settings: Settings) -> list[TopicSpec]:
     return [
         *(TopicSpec(name=priority.topic, partitions=partitions) for priority in settings.priorities),
         TopicSpec(name=topics.results, partitions=partitions),
+        TopicSpec(name=topics.journal, partitions=partitions, config={"retention.ms": JOURNAL_RETENTION}),
+        TopicSpec(name=topics.callbacks, partitions=partitions),
         TopicSpec(name=topics.dead_letters, partitions=partitions, config={"max.message.bytes": str(LARGEST_RECORD)}),
         TopicSpec(name=topics.control, partitions=1, config={"cleanup.policy": "compact"}),
     ]

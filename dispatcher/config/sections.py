@@ -172,6 +172,7 @@ class TopicsSection(Section):
     dead_letters: TopicName | None = Field(None, description="what is no job, and why (dispatch.dead-letters)")
     journal: TopicName | None = Field(None, description="what is about to leave (dispatch.journal)")
     control: TopicName | None = Field(None, description="campaign states and the like (dispatch.control)")
+    callbacks: TopicName | None = Field(None, description="what Twilio calls back with (twilio.callbacks)")
 
 
 class LatencySection(Section):

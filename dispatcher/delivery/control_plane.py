@@ -4,58 +4,87 @@ The `twilio` package does the asking; requests go over our own session, which ha
 that look-ups never take from the messages' share of an account's concurrency.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
 from aiohttp import encode_basic_auth
 from asyncio_throttle.throttler import Throttler
-from twilio.base.exceptions import TwilioRestException
+from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 from yarl import URL
 
+from dispatcher.delivery.evidence import Listed
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.fleet import Account, Sender, SenderKind
 
 # Look-ups a second and account; Twilio publishes no figure, and a start-up has few.
-LOOK_UPS_PER_SECOND = 5
+LOOK_UPS_PER_SECOND = 20
+# So many of the latest messages between two numbers are looked at.
+LISTED = 50
 _TWILIO = URL("https://api.twilio.com")
 
 
 class ControlPlane:
-    """Looks things up for one account."""
+    """Looks things up for one account; `DispatcherError` when Twilio refuses or cannot be reached."""
 
     def __init__(self, session: aiohttp.ClientSession, account: Account, base_url: str) -> None:
         self._account = account
         user, password = account.credentials
         transport = _SessionClient(session, URL(base_url), Throttler(rate_limit=LOOK_UPS_PER_SECOND, period=1.0))
-        self._client = Client(user, password, account_sid=account.sid, http_client=transport)
+        client = Client(user, password, account_sid=account.sid, http_client=transport)
+        self._resources = client.api.v2010.accounts(account.sid)
 
     async def status(self) -> str:
-        """Return the account's status: `active`, `suspended` or `closed`; `DispatcherError` when Twilio refuses us."""
+        """Return the account's status: `active`, `suspended` or `closed`."""
+        with self._in_a_sentence():
+            return str((await self._resources.fetch_async()).status)
+
+    async def owns(self, sender: Sender) -> bool:
+        """Say whether *sender* belongs to the account. The account has to be active."""
+        with self._in_a_sentence():
+            if sender.kind is SenderKind.SHORT_CODE:
+                found = await self._resources.short_codes.list_async(short_code=sender.number, limit=20)
+                return any(code.short_code == sender.number for code in found)
+            numbers = await self._resources.incoming_phone_numbers.list_async(phone_number=sender.number, limit=20)
+            return any(number.phone_number == sender.number for number in numbers)
+
+    async def messages(self, *, sender: str, to: str) -> list[Listed]:
+        """Return the latest messages that Twilio has from *sender* to *to*.
+
+        Not filtered by time: Twilio filters by `DateSent`, which is null while a message is queued.
+        """
+        with self._in_a_sentence():
+            found = await self._resources.messages.list_async(to=to, from_=sender, limit=LISTED, page_size=LISTED)
+        return [
+            Listed(
+                sid=message.sid,
+                body=message.body or "",
+                created_at=message.date_created,
+                segments=int(message.num_segments or 0),
+                media=int(message.num_media or 0),
+            )
+            for message in found
+        ]
+
+    @contextmanager
+    def _in_a_sentence(self) -> Iterator[None]:
+        """Turn what may go wrong into a `DispatcherError`."""
         try:
-            found = await self._client.api.v2010.accounts(self._account.sid).fetch_async()
+            yield
         except TwilioRestException as error:
             raise DispatcherError(
                 f"Twilio refuses account {self._account.name} ({error.code or error.status}: {error.msg}); "
                 "check its sid and credentials"
             ) from error
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, TwilioException) as error:
             raise DispatcherError(
-                f"Twilio cannot be reached for account {self._account.name} ({type(error).__name__}); "
+                f"Twilio cannot be asked for account {self._account.name} ({type(error).__name__}); "
                 "check twilio.base_url and the network"
             ) from error
-        return str(found.status)
-
-    async def owns(self, sender: Sender) -> bool:
-        """Say whether *sender* belongs to the account. The account has to be active."""
-        account = self._client.api.v2010.accounts(self._account.sid)
-        if sender.kind is SenderKind.SHORT_CODE:
-            found = await account.short_codes.list_async(short_code=sender.number, limit=20)
-            return any(code.short_code == sender.number for code in found)
-        numbers = await account.incoming_phone_numbers.list_async(phone_number=sender.number, limit=20)
-        return any(number.phone_number == sender.number for number in numbers)
 
 
 class _SessionClient(AsyncHttpClient):  # type: ignore[misc]  # the package is untyped

@@ -12,6 +12,7 @@ from yarl import URL
 from dispatcher.delivery.request import Request
 from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
 from dispatcher.domain.fleet import Account
+from dispatcher.transport.http import FenceClosedError
 
 Answered = Callable[[Request, Answer | NotSent | NoAnswer], None]
 
@@ -72,6 +73,8 @@ class TwilioApi:
         try:
             async with self._session.post(url, data=request.form, headers=headers, allow_redirects=False) as response:
                 body = await response.read()
+        except FenceClosedError:
+            return NotSent("this worker may no longer send")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return NotSent(f"no connection to Twilio ({type(error).__name__})")
         except TimeoutError:

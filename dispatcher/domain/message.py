@@ -8,11 +8,24 @@ from dispatcher.domain.fleet import Sender
 from dispatcher.domain.job import Job
 
 
+class JournalPage(Protocol):
+    """A record of the journal: *open* counts the jobs for which a new owner would need it."""
+
+    open: int
+
+
 class Origin(Protocol):
-    """The partition a job was read from, which wants to know when it is settled."""
+    """The partition a job was read from, which wants to know when it is settled.
+
+    *is_owned* is False once the partition has gone to another worker, whose business the job is then.
+    """
 
     topic: str
     partition: int
+    is_owned: bool
+
+    def announce(self, offset: int, page: JournalPage) -> None:
+        """The journal's *page* says that the job at *offset* is about to be sent."""
 
     def settle(self, offset: int) -> None:
         """The job at *offset* needs nothing more."""
@@ -23,7 +36,7 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
 
     *cost* is in segments, or 1 for a message with media. *appended_at* is the time of its record in Kafka (seconds of
     the epoch), *departed_at* that of its last request (monotonic). *tried* are the numbers of senders that could not
-    take it.
+    take it. *is_announced*: the journal says that it is about to be sent.
     """
 
     job: Job
@@ -36,3 +49,4 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     attempts: int = 0
     tried: tuple[str, ...] = ()
     departed_at: float = 0.0
+    is_announced: bool = False

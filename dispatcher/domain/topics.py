@@ -10,3 +10,5 @@ class Topics:
     results: str = "dispatch.results"
     dead_letters: str = "dispatch.dead-letters"
     control: str = "dispatch.control"
+    journal: str = "dispatch.journal"
+    callbacks: str = "twilio.callbacks"

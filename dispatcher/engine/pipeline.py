@@ -1,19 +1,19 @@
 """The life of one job, top to bottom: received, placed, sent when its turn comes, answered, concluded."""
 
 import asyncio
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from functools import cache
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
 from random import Random
 
-import msgspec
 import structlog
 
 from dispatcher.clock import Clock
 from dispatcher.compliance.gate import first_objection, has_expired
+from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.verdict import (
     Accepted,
@@ -27,18 +27,19 @@ from dispatcher.delivery.verdict import (
     Unreached,
     judge,
 )
+from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import Fleet, PriorityClass, Sender
 from dispatcher.domain.job import Job
+from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message, Origin
-from dispatcher.domain.outcome import Position, Result, Status
+from dispatcher.domain.outcome import Status
 from dispatcher.domain.phone import country_prefix
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.segments import count_segments
-from dispatcher.domain.topics import Topics
+from dispatcher.engine.doubts import Doubt, Doubts
 from dispatcher.engine.placement import Placement
 from dispatcher.intake.decode import NotAJobError, decode
-from dispatcher.outcomes.dead_letters import dead_letter
-from dispatcher.outcomes.publisher import Publisher, Record
+from dispatcher.outcomes.results import Outcomes
 from dispatcher.pacing.hierarchy import Hierarchy
 from dispatcher.pacing.lane import Lane
 from dispatcher.pacing.pacer import Pacer
@@ -46,10 +47,12 @@ from dispatcher.telemetry import metrics
 
 log = structlog.get_logger()
 
+# A message whose intent took longer than this to become safe is paced anew: its beat is over. Seconds.
+LATE = 0.025
+# The same text to the same recipient may come from two jobs: so many SIDs are remembered to tell them apart.
+REMEMBERED_SIDS = 20_000
 # A family that sends more than Twilio allows it pauses for so many seconds.
 FAMILY_PAUSE = 1.0
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Pipeline:
@@ -64,17 +67,21 @@ class Pipeline:
         *,
         fleet: Fleet,
         priorities: tuple[PriorityClass, ...],
-        topics: Topics,
         queue_target: float,
+        in_doubt_hold_off: float,
         requests: RequestMaker,
-        publisher: Publisher,
+        ledger: Ledger,
+        outcomes: Outcomes,
+        fence: Fence,
         clock: Clock,
         random: Random,
         send: Callable[[Request], None],
     ) -> None:
-        self._topics = topics
+        self._fleet = fleet
         self._requests = requests
-        self._publisher = publisher
+        self._ledger = ledger
+        self._outcomes = outcomes
+        self._fence = fence
         self._clock = clock
         self._send = send
         self._pacer = Pacer(admit=self._admit, depart=self._depart, run_dry=self._run_dry)
@@ -86,6 +93,9 @@ class Pipeline:
             hold=self._pacer.hold,
         )
         self.placement = Placement(fleet, self.hierarchy, self._pacer)
+        self.doubts = Doubts(in_doubt_hold_off)
+        self._recovered: dict[tuple[str, int, int], Intent] = {}
+        self._sids: dict[str, None] = {}
         self._later: list[tuple[datetime, int, Message]] = []
         self._order = count()
         self._families = {name: account.family for name, account in fleet.accounts.items()}
@@ -115,14 +125,17 @@ class Pipeline:
         try:
             job = self._job_in(value)
         except NotAJobError as error:
-            self._bury(origin, offset, key, value, str(error))
+            self._outcomes.bury(origin, offset, key, value, str(error))
             return
         self._received[priority].inc()
         cost = 1 if job.media_urls else count_segments(job.body or "")
         message = Message(job=job, origin=origin, offset=offset, priority=priority, cost=cost, appended_at=appended_at)
         now = self._clock.now()
-        if (objection := first_objection(job, now)) is not None:
-            self._conclude(message, objection.status, reason=objection.reason)
+        if self._recovered and (intent := self._recovered.pop((origin.topic, origin.partition, offset), None)):
+            # The last owner was about to send it, or did. That comes before any objection: it may have been accepted.
+            self._take_over(message, intent)
+        elif (objection := first_objection(job, now)) is not None:
+            self._outcomes.conclude(message, objection.status, reason=objection.reason)
         elif job.send_at is not None and job.send_at > now:
             heappush(self._later, (job.send_at, next(self._order), message))
         else:
@@ -142,6 +155,12 @@ class Pipeline:
         """Run every limit at *part* of itself from now on."""
         self.hierarchy.share(part, self._clock.monotonic())
 
+    def recover(self, intents: dict[tuple[str, int, int], Intent], sids: Iterable[str]) -> None:
+        """The last owners left *intents* without an outcome, by topic, partition and offset, and made *sids*."""
+        self._recovered = intents
+        for sid in sids:
+            self._remember(sid)
+
     def halt(self) -> None:
         """Let nothing leave any more; `quiet` is set once what is in flight has come back."""
         self._halted = True
@@ -153,6 +172,8 @@ class Pipeline:
     def forget(self) -> None:
         """Drop every message that waits: its partition goes to another worker, or will be read again."""
         self._later.clear()
+        self._recovered.clear()
+        self.doubts.clear()
         for lane in self.hierarchy.lanes():
             for _ in lane.queue.drain():
                 pass
@@ -178,15 +199,16 @@ class Pipeline:
 
     def run(self) -> None:
         """Let everything leave whose time has come."""
-        if self._halted:
+        now = self._clock.monotonic()
+        if self._halted or not self._fence.is_open(now):
             return
         if self._later:
             self._place_due()
-        self._pacer.run(self._clock.monotonic())
+        self._pacer.run(now)
 
     def next_due(self) -> float:
         """Return the monotonic time at which `run` is needed next; inf: not before something happens."""
-        if self._halted:
+        if self._halted or not self._fence.is_open(self._clock.monotonic()):
             return inf
         due = self._pacer.next_due()
         if self._later:
@@ -200,12 +222,12 @@ class Pipeline:
 
     def _place(self, message: Message) -> None:
         if not self.placement.place(message, self._clock.monotonic()):
-            self._conclude(message, "refused", reason=_no_sender(message))
+            self._outcomes.conclude(message, "refused", reason=_no_sender(message))
 
     def _admit(self, message: Message, _now: float) -> bool:
         if message.job.expires_at is None or (objection := has_expired(message.job, self._clock.now())) is None:
             return True
-        self._conclude(message, objection.status, reason=objection.reason)
+        self._outcomes.conclude(message, objection.status, reason=objection.reason)
         return False
 
     def _run_dry(self, lane: Lane, now: float) -> None:
@@ -214,10 +236,40 @@ class Pipeline:
     # ------------------------------------------------------------------ out
 
     def _depart(self, message: Message, lane: Lane, now: float) -> None:
+        """The turn of *message* has come; it leaves as soon as the journal says so."""
         message.attempts += 1
         message.departed_at = now
         self.in_flight += 1
         self.quiet.clear()
+        if message.is_announced:
+            self._post(message, lane, now)
+            return
+        job, origin = message.job, message.origin
+        at = self._clock.now().timestamp()
+        intent = Intent(origin.topic, message.offset, job.id, message.attempts, lane.sender.number, at)
+        self._ledger.intend(message, intent)
+
+    def intended(self, messages: list[Message]) -> None:
+        """The intents of *messages* are safe: they leave, unless their beat is over or they are no longer ours."""
+        now = self._clock.monotonic()
+        may_leave = not self._halted and self._fence.is_open(now)
+        late = []
+        for message in messages:
+            message.is_announced = True
+            if may_leave and message.origin.is_owned and now - message.departed_at <= LATE:
+                self._post(message, self._lane(message), now)
+            else:
+                late.append(message)
+        for message in reversed(late):
+            lane = self._lane(message)
+            lane.concurrency.answered(healthy=False)
+            if not may_leave:
+                self._unannounce(message)
+            self._back_in_line(message, lane)
+            self._count_down(lane, now)
+
+    def _post(self, message: Message, lane: Lane, now: float) -> None:
+        message.departed_at = now
         self._waited[message.priority].observe(self._clock.now().timestamp() - message.appended_at)
         self._send(self._requests.make(message, lane.sender))
 
@@ -235,22 +287,28 @@ class Pipeline:
             case Throttled(retry_after=retry_after):
                 _requests(request.account, "throttled").inc()
                 lane.concurrency.refuse(message.departed_at, retry_after, now)
+                self._unannounce(message)
                 self._back_in_line(message, lane)
             case Unreached(reason=reason):
                 _requests(request.account, "unreached").inc()
                 log.warning("Twilio cannot be reached; the message goes again", account=request.account, reason=reason)
                 lane.concurrency.refuse(message.departed_at, None, now)
+                self._unannounce(message)
                 self._back_in_line(message, lane)
             case Declined():
                 self._declined(message, lane, verdict, now)
             case InDoubt(reason=reason):
                 _requests(request.account, "in_doubt").inc()
                 lane.accept(message, now)
-                self._conclude(message, "unknown", reason=reason)
+                self._doubt(message, now - message.departed_at, reason)
+        self._count_down(lane, now)
+
+    def _count_down(self, lane: Lane, now: float) -> None:
+        """A request is no longer in flight: others may have waited for that."""
         self.in_flight -= 1
         if not self.in_flight:
             self.quiet.set()
-        if self._halted:
+        if self._halted or not self._fence.is_open(now):
             return
         for gate in lane.gates:
             if gate.waiting:
@@ -260,7 +318,8 @@ class Pipeline:
         lane.accept(message, now)
         _requests(lane.sender.account, "accepted").inc()
         _segments(lane.sender.number).inc(segments or message.cost)
-        self._conclude(message, "accepted", sid=sid, segments=segments or message.cost)
+        self._remember(sid)
+        self._outcomes.conclude(message, "accepted", sid=sid, segments=segments or message.cost)
 
     def _declined(self, message: Message, lane: Lane, verdict: Declined, now: float) -> None:
         """Twilio said no: the table's reaction decides whether to the message, the sender or the account."""
@@ -295,6 +354,7 @@ class Pipeline:
             case Reaction.SLOW_FAMILY:
                 log.warning("account family pauses", account=account, code=verdict.code)
                 self.hierarchy.families[self._families[account]].close(FAMILY_PAUSE, now)
+                self._unannounce(message)
                 self._back_in_line(message, lane)
 
     def _quarantine(self, sender: Sender, verdict: Declined, now: float) -> None:
@@ -303,7 +363,7 @@ class Pipeline:
 
     def _refuse_stranded(self, messages: list[Message]) -> None:
         for message in messages:
-            self._conclude(message, "refused", reason=_no_sender(message))
+            self._outcomes.conclude(message, "refused", reason=_no_sender(message))
 
     def _back_in_line(self, message: Message, lane: Lane) -> None:
         """*message* was never processed: it goes again, next of its campaign, with no attempt lost."""
@@ -314,62 +374,66 @@ class Pipeline:
     def _by_another(self, message: Message, lane: Lane, verdict: Declined, *, barred: bool = False) -> None:
         """*message* was not processed: another sender may take it; *barred*: this one never will."""
         lane.give_back(message)
+        self._unannounce(message)
         if barred:
             message.tried = (*message.tried, lane.sender.number)
         if not self.placement.place(message, self._clock.monotonic(), front=True):
-            self._conclude(message, "refused", code=verdict.code, reason=verdict.reason)
+            self._outcomes.conclude(message, "refused", code=verdict.code, reason=verdict.reason)
 
     def _settle_declined(self, message: Message, lane: Lane, status: Status, verdict: Declined) -> None:
         lane.give_back(message)
-        self._conclude(message, status, code=verdict.code, reason=verdict.reason)
+        self._outcomes.conclude(message, status, code=verdict.code, reason=verdict.reason)
 
-    # ------------------------------------------------------------------ outcomes
+    def _unannounce(self, message: Message) -> None:
+        """Let the journal say that the last request for *message* was not processed."""
+        message.is_announced = False
+        self._ledger.void(message.origin, message.offset)
 
-    def _conclude(
-        self,
-        message: Message,
-        status: Status,
-        *,
-        sid: str | None = None,
-        segments: int = 0,
-        code: int | None = None,
-        reason: str | None = None,
-    ) -> None:
-        """Give *message* its one result; its offset is settled when Kafka has it."""
-        job, origin, sender = message.job, message.origin, message.sender
-        sent = sender if message.attempts else None
-        result = Result(
-            id=job.id,
-            campaign=job.campaign,
-            to=job.to,
-            status=status,
-            sender=sent.number if sent else None,
-            account=sent.account if sent else None,
-            sid=sid,
-            segments=segments,
-            code=code,
-            reason=reason,
-            attempts=message.attempts,
-            job=Position(origin.topic, origin.partition, message.offset),
-            at=self._timestamp(),
-        )
-        _results(status).inc()
-        record = Record(job.id.encode(), _encode(result), (), origin, message.offset)
-        self._publisher.add(self._topics.results, record)
+    # ------------------------------------------------------------------ in doubt
 
-    def _bury(self, origin: Origin, offset: int, key: bytes | None, value: bytes | None, reason: str) -> None:
-        metrics.DEAD_LETTERS.inc()
-        log.warning("no job", topic=origin.topic, partition=origin.partition, offset=offset, reason=reason)
-        letter = dead_letter(key=key, value=value, reason=reason, origin=origin, offset=offset, at=self._timestamp())
-        self._publisher.add(self._topics.dead_letters, letter)
+    def _take_over(self, message: Message, intent: Intent) -> None:
+        message.attempts = intent.attempt
+        message.sender = self._fleet.senders.get(intent.sender)
+        age = max(0.0, self._clock.now().timestamp() - intent.at)
+        self._doubt(message, age, "the worker that was sending it stopped before it had an outcome", intent.sender)
+
+    def _doubt(self, message: Message, age: float, reason: str, sender: str = "") -> None:
+        """Twilio may or may not have *message*, whose request left *age* seconds ago: look into it later."""
+        sender = sender or self._lane(message).sender.number
+        sent_at = self._clock.now() - timedelta(seconds=age)
+        doubt = Doubt(message=message, sender=sender, sent_at=sent_at, reason=reason)
+        self.doubts.add(doubt, age=age, now=self._clock.monotonic())
+
+    def found(self, doubt: Doubt, sid: str, segments: int, how: str) -> None:
+        """Twilio has the message in *doubt*; *how* it was found goes into the metrics."""
+        metrics.DOUBTS.labels(how).inc()
+        self._remember(sid)
+        self._outcomes.conclude(doubt.message, "accepted", sid=sid, segments=segments or doubt.message.cost)
+
+    def not_found(self, doubt: Doubt) -> None:
+        """There is no evidence that Twilio has the message in *doubt*: its pool's policy decides."""
+        message = doubt.message
+        policy = self._fleet.pools[message.job.pool].in_doubt
+        metrics.DOUBTS.labels(policy).inc()
+        if policy == "unknown":
+            self._outcomes.conclude(message, "unknown", reason=doubt.reason)
+        elif message.origin.is_owned:
+            self._unannounce(message)
+            self._place(message)
+
+    def knows_sid(self, sid: str) -> bool:
+        """Say whether *sid* is known to be another job's."""
+        return sid in self._sids
+
+    def _remember(self, sid: str) -> None:
+        self._sids[sid] = None
+        if len(self._sids) > REMEMBERED_SIDS:
+            del self._sids[next(iter(self._sids))]
 
     def _lane(self, message: Message) -> Lane:
         if message.sender is None:
             raise AssertionError("a message that has left has a sender")
         return self.placement.lane_of(message.sender, message)
-
-    def _timestamp(self) -> str:
-        return self._clock.now().isoformat(timespec="milliseconds")
 
 
 def _no_sender(message: Message) -> str:
@@ -381,4 +445,3 @@ def _no_sender(message: Message) -> str:
 _requests = cache(metrics.REQUESTS.labels)
 _request_seconds = cache(metrics.REQUEST_SECONDS.labels)
 _segments = cache(metrics.SEGMENTS.labels)
-_results = cache(metrics.RESULTS.labels)

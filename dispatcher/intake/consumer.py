@@ -10,8 +10,10 @@ from aiokafka.errors import KafkaError
 
 from dispatcher.clock import Clock
 from dispatcher.domain.errors import DispatcherError
+from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import PriorityClass
-from dispatcher.intake.offsets import PartitionOffsets
+from dispatcher.intake.offsets import Bookmark, PartitionOffsets
+from dispatcher.intake.recovery import History, Recovered
 from dispatcher.telemetry import metrics
 from dispatcher.transport.kafka import RebalanceListener, committed
 
@@ -27,6 +29,7 @@ BATCH = 200
 POLL = 0.2
 POLL_WHEN_FULL = 0.02
 COMMIT_EVERY = 1.0
+COMMIT_PATIENCE = 3.0
 RETRY_AFTER = 1.0
 # Asking for a partition that is nobody's fetches nothing and keeps the group's poll guard content. Pausing instead
 # would throw away what was prefetched.
@@ -38,9 +41,10 @@ Receive = Callable[[PartitionOffsets, Any, int], None]
 class Intake:
     """Feeds the records of the jobs topics to *receive*, with the index of their priority class.
 
-    *after_batch* is called when some have been fed.
-    *drain* is awaited before partitions are given up: it comes back when nothing of them is in flight any more.
-    *resume* is told which part of all *partitions* indices this worker owns from now on.
+    *after_batch* is called when some have been fed. *drain* is awaited before partitions are given up: it comes back
+    when nothing of them is in flight any more; *abandon* is called instead when they are lost already. *resume* is told
+    what the last owners left, and which part of all *partitions* indices this worker owns from now on. *positions*
+    gives those of the journal and the results that belong into a commit, for an index. Each commit renews the *fence*.
     """
 
     def __init__(
@@ -52,10 +56,15 @@ class Intake:
         priorities: Sequence[PriorityClass],
         partitions: int,
         clock: Clock,
+        tasks: asyncio.TaskGroup,
         receive: Receive,
         after_batch: Callable[[], None],
         drain: Callable[[], Awaitable[None]],
-        resume: Callable[[float], None],
+        abandon: Callable[[], None],
+        resume: Callable[[Recovered, float], None],
+        positions: Callable[[int], tuple[int, int]],
+        history: History,
+        fence: Fence,
     ) -> None:
         self._consumer = consumer
         self._admin = admin
@@ -64,14 +73,19 @@ class Intake:
         self._class_of = {priority.topic: index for index, priority in enumerate(priorities)}
         self._partitions = partitions
         self._clock = clock
+        self._tasks = tasks
         self._receive = receive
         self._after_batch = after_batch
         self._drain = drain
+        self._abandon = abandon
         self._resume = resume
+        self._positions = positions
+        self._history = history
+        self._fence = fence
         self._offsets: dict[TopicPartition, PartitionOffsets] = {}
         self._committed: dict[TopicPartition, tuple[int, str]] = {}
         self._generation = 0
-        self._committing = asyncio.Lock()
+        self._commit_running: asyncio.Task[None] | None = None
         self._record_bytes = 256.0  # a moving average
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -79,8 +93,7 @@ class Intake:
         self._consumer.subscribe(list(self._class_of), listener=RebalanceListener(self._revoked, self._assigned))
         while not stop.is_set():
             await self._poll()
-        await self._drain()
-        await self._commit()
+        await self._give_up()
 
     @property
     def owns_partitions(self) -> bool:
@@ -88,7 +101,7 @@ class Intake:
         return bool(self._offsets)
 
     async def commit_regularly(self) -> None:
-        """Commit every second, for ever."""
+        """Commit every second, for ever; that renews the lease."""
         while True:
             await self._clock.sleep(COMMIT_EVERY)
             await self._commit()
@@ -136,32 +149,48 @@ class Intake:
         ]
 
     async def _revoked(self, _revoked: Iterable[TopicPartition]) -> None:
-        """Finish what is in flight and commit, before the group hands the partitions out anew."""
+        """Give up everything before the group hands the partitions out anew."""
+        log.info("partitions revoked", partitions=len(self._offsets))
+        await self._give_up()
+
+    async def _give_up(self) -> None:
+        """Finish what is in flight and commit; or, when the lease has run out, leave it all to the next owner."""
         if not self._offsets:
             return
-        log.info("partitions revoked", partitions=len(self._offsets))
-        await self._drain()
-        await self._commit()
+        if self._fence.is_open(self._clock.monotonic()):
+            await self._drain()
+            await self._commit()
+        else:
+            log.warning("the lease ran out; another worker may own the partitions already")
+            self._abandon()
+        for offsets in self._offsets.values():
+            offsets.is_owned = False
         # Cleared only now: a commit between clearing and the next assignment would make the group rebalance twice.
+        self._fence.close()
         self._generation += 1
         self._offsets = {}
         self._committed = {}
         metrics.PARTITIONS.set(0)
 
     async def _assigned(self, assigned: set[TopicPartition]) -> None:
-        """Go on where the last owner stood, with this worker's share of every limit."""
+        """Go on where the last owners stood, with this worker's share of every limit."""
+        began = self._clock.monotonic()
         indices = self._indices(assigned)
-        commits = await self._read_commits(assigned)
+        bookmarks, recovered = await self._read_past(assigned)
         self._generation += 1
-        self._committed = commits
+        self._committed = {}
         self._offsets = {
-            partition: PartitionOffsets(partition.topic, partition.partition, *commits.get(partition, (0, "")))
+            partition: PartitionOffsets(partition.topic, partition.partition, bookmarks[partition])
             for partition in assigned
         }
+        for topic, partition, offset in recovered.settled:
+            if (offsets := self._offsets.get(TopicPartition(topic, partition))) is not None:
+                offsets.recall(offset)
         metrics.PARTITIONS.set(len(indices))
-        log.info("partitions assigned", indices=len(indices), of=self._partitions)
+        log.info("partitions assigned", indices=len(indices), of=self._partitions, in_doubt=len(recovered.doubt))
         if indices:
-            self._resume(len(indices) / self._partitions)
+            self._fence.renew(began)
+            self._resume(recovered, len(indices) / self._partitions)
 
     def _indices(self, assigned: set[TopicPartition]) -> set[int]:
         """Return the partition indices that *assigned* stands for: the same of every jobs topic."""
@@ -174,31 +203,53 @@ class Intake:
             )
         return indices
 
-    async def _read_commits(self, assigned: set[TopicPartition]) -> dict[TopicPartition, tuple[int, str]]:
+    async def _read_past(self, assigned: set[TopicPartition]) -> tuple[dict[TopicPartition, Bookmark], Recovered]:
+        """Return what was committed of *assigned*, and what happened since."""
         while True:
             try:
-                found = await committed(self._admin, self._group_id, assigned)
+                commits = await committed(self._admin, self._group_id, assigned)
+                bookmarks = dict.fromkeys(assigned, Bookmark())
+                for partition, commit in commits.items():
+                    bookmarks[partition] = Bookmark.read(commit.offset, commit.metadata or "")
+                return bookmarks, await self._history.read(bookmarks)
             except KafkaError as error:
-                log.warning("the committed offsets cannot be read; trying again", error=repr(error))
+                log.warning("what the last owner left cannot be read; trying again", error=repr(error))
                 await self._clock.sleep(RETRY_AFTER)
-            else:
-                return {partition: (commit.offset, commit.metadata or "") for partition, commit in found.items()}
 
     async def _commit(self) -> None:
-        """Commit what changed. One at a time: a commit that overtakes a newer one would set the group back."""
-        async with self._committing:
-            commits = {partition: offsets.commit() for partition, offsets in self._offsets.items()}
-            changed = {
-                partition: commit for partition, commit in commits.items() if commit != self._committed.get(partition)
-            }
-            changed = {partition: commit for partition, commit in changed.items() if commit != (0, "")}
-            if not changed:
+        """Commit, and renew the lease with it, unless an earlier commit does not come to an end.
+
+        One at a time: a commit that overtakes a newer one would set the group back. A commit cannot be cancelled (the
+        request would run on), so one that hangs is left alone; meanwhile the lease runs out.
+        """
+        running = self._commit_running
+        if running is not None and not running.done():
+            await asyncio.wait([running], timeout=COMMIT_PATIENCE)
+            if not running.done():
                 return
-            try:
-                await self._consumer.commit(changed)
-            except KafkaError as error:
-                log.warning("offsets were not committed; trying again", error=repr(error))
-                metrics.COMMITS.labels("failed").inc()
-            else:
-                self._committed |= changed
-                metrics.COMMITS.labels("ok").inc()
+        self._commit_running = self._tasks.create_task(self._commit_now(), name="commit")
+        await asyncio.wait([self._commit_running], timeout=COMMIT_PATIENCE)
+
+    async def _commit_now(self) -> None:
+        commits = {
+            partition: offsets.commit(journal=journal, results=results)
+            for partition, offsets in self._offsets.items()
+            for journal, results in [self._positions(partition.partition)]
+        }
+        if not commits:
+            return
+        changed = {
+            partition: commit for partition, commit in commits.items() if commit != self._committed.get(partition)
+        }
+        began = self._clock.monotonic()
+        try:
+            # Something is committed in any case: it is the commit that proves us a member of the group.
+            await self._consumer.commit(changed or dict([next(iter(commits.items()))]))
+        except KafkaError as error:
+            log.warning("offsets were not committed; trying again", error=repr(error))
+            metrics.COMMITS.labels("failed").inc()
+            return
+        self._committed |= changed
+        self._fence.renew(began)
+        metrics.COMMITS.labels("ok").inc()
+        self._after_batch()

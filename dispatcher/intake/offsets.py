@@ -1,33 +1,64 @@
 """Which offsets of a partition are settled: what is committed, and what a new owner must not do again.
 
-A commit holds the watermark (everything below is settled) and, in its metadata, a bitmap of what is settled above.
+A commit holds the watermark (everything below is settled) and, in its metadata, a bitmap of what is settled above and
+the positions from which a new owner has to read the journal and the results.
 """
 
 from base64 import b64decode, b64encode
+from binascii import Error as NotBase64
 from collections import deque
+from dataclasses import dataclass
 
-# 24,000 bits are 3,000 bytes, or 4,000 characters in base64: below the 4,096 that Kafka takes as metadata.
+from dispatcher.domain.message import JournalPage
+
+# 24,000 bits are 3,001 bytes, or 4,004 characters in base64; with two positions it stays below the 4,096 that Kafka
+# takes as metadata.
 LARGEST_SPAN = 24_000
-_VERSION = "1 "
+_VERSION = "2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bookmark:
+    """Where a partition's last owner stood. *journal* and *results* are offsets, None when nobody has said."""
+
+    watermark: int = 0
+    settled: bytes = b""
+    journal: int | None = None
+    results: int | None = None
+
+    @classmethod
+    def read(cls, watermark: int, metadata: str) -> "Bookmark":
+        """Return what a commit says; of a stranger's only the watermark."""
+        version, _, rest = metadata.partition(" ")
+        fields = rest.split(" ")
+        try:
+            journal, results, settled = int(fields[0]), int(fields[1]), b64decode(fields[2], validate=True)
+        except (IndexError, ValueError, NotBase64):
+            return cls(watermark=watermark)
+        if version != _VERSION:
+            return cls(watermark=watermark)
+        return cls(watermark=watermark, settled=settled, journal=journal, results=results)
 
 
 class PartitionOffsets:
     """The offsets of one partition that this worker has in hand.
 
-    *start* and *metadata* are those of the last commit. Offsets are taken in ascending order, with gaps where the log
-    has some, and settled in any order.
+    Offsets are taken in ascending order, with gaps where the log has some, and settled in any order. *is_owned* turns
+    False for good when the partition goes to somebody else: what comes back for it then is no longer ours to settle.
     """
 
-    __slots__ = ("_base", "_bits", "_next", "_open", "_unsettled", "partition", "topic")
+    __slots__ = ("_base", "_bits", "_next", "_open", "_pages", "_unsettled", "is_owned", "partition", "topic")
 
-    def __init__(self, topic: str, partition: int, start: int, metadata: str = "") -> None:
+    def __init__(self, topic: str, partition: int, bookmark: Bookmark) -> None:
         self.topic = topic
         self.partition = partition
-        self._base = start & ~7  # offset of the bitmap's first bit
-        self._bits = bytearray(_decode(metadata))
+        self.is_owned = True
+        self._base = bookmark.watermark & ~7  # offset of the bitmap's first bit
+        self._bits = bytearray(bookmark.settled)
         self._open: deque[int] = deque()
-        self._next = start
+        self._next = bookmark.watermark
         self._unsettled = 0
+        self._pages: dict[int, JournalPage] = {}
 
     def take(self, offset: int) -> bool:
         """Take *offset* in hand; False when it was settled before the last commit and needs nothing more."""
@@ -45,12 +76,25 @@ class PartitionOffsets:
     def settle(self, offset: int) -> None:
         """The record at *offset* needs nothing more."""
         self._unsettled -= 1
-        index = (offset - self._base) >> 3
-        if index >= len(self._bits):
-            self._bits.extend(bytes(index + 1 - len(self._bits)))
-        self._bits[index] |= 1 << (offset & 7)
+        page = self._pages.pop(offset, None)
+        if page is not None:
+            page.open -= 1
+        self._mark(offset)
         while self._open and self._is_settled(self._open[0]):
             self._open.popleft()
+
+    def recall(self, offset: int) -> None:
+        """*offset* was settled by an owner who did not come to commit it; to be said before it is taken."""
+        if offset >= self._base:
+            self._mark(offset)
+
+    def announce(self, offset: int, page: JournalPage) -> None:
+        """The journal's *page* says that the job at *offset* is about to be sent: it is kept until that is settled."""
+        before = self._pages.get(offset)
+        if before is not None:
+            before.open -= 1
+        self._pages[offset] = page
+        page.open += 1
 
     @property
     def watermark(self) -> int:
@@ -72,23 +116,25 @@ class PartitionOffsets:
         """The offset after the last one that was taken."""
         return self._next
 
-    def commit(self) -> tuple[int, str]:
-        """Return the watermark and the metadata that say what is settled now."""
+    def commit(self, *, journal: int, results: int) -> tuple[int, str]:
+        """Return the watermark and the metadata that say what is settled now.
+
+        *journal* and *results* are the positions from which a new owner reads what this commit does not say.
+        """
         watermark = self.watermark
         settled_bytes = (watermark >> 3) - (self._base >> 3)
         if settled_bytes > 0:
             del self._bits[:settled_bytes]
             self._base = watermark & ~7
-        above = bytes(self._bits).rstrip(b"\0")
-        if watermark - self._base >= len(above) * 8:
-            return watermark, ""
-        return watermark, _VERSION + b64encode(above).decode("ascii")
+        settled = b64encode(bytes(self._bits).rstrip(b"\0")).decode("ascii")
+        return watermark, f"{_VERSION} {journal} {results} {settled}"
+
+    def _mark(self, offset: int) -> None:
+        index = (offset - self._base) >> 3
+        if index >= len(self._bits):
+            self._bits.extend(bytes(index + 1 - len(self._bits)))
+        self._bits[index] |= 1 << (offset & 7)
 
     def _is_settled(self, offset: int) -> bool:
         index = (offset - self._base) >> 3
         return index < len(self._bits) and bool(self._bits[index] & (1 << (offset & 7)))
-
-
-def _decode(metadata: str) -> bytes:
-    """Return the bitmap in *metadata*; nothing when another program wrote it."""
-    return b64decode(metadata.removeprefix(_VERSION)) if metadata.startswith(_VERSION) else b""

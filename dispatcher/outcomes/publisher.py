@@ -10,6 +10,7 @@ import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from dispatcher.clock import Clock
+from dispatcher.domain.fence import Fence
 from dispatcher.domain.message import Origin
 
 log = structlog.get_logger()
@@ -35,12 +36,16 @@ class Publisher:
     """Collects records and writes them every tick, one batch a partition.
 
     A job's record goes to the partition with the index of the job's own, so that whoever owns the job owns its
-    outcome. There is one batch in flight a partition; what comes meanwhile waits for the next.
+    outcome. There is one batch in flight a partition; what comes meanwhile waits for the next. Nothing is written while
+    the *fence* is closed: another worker may have concluded the same jobs already.
     """
 
-    def __init__(self, producer: Any, clock: Clock) -> None:
+    def __init__(self, producer: Any, clock: Clock, fence: Fence) -> None:
         self._producer = producer
         self._clock = clock
+        self._fence = fence
+        # The offset after the last acknowledged record, by topic and partition.
+        self.ends: dict[tuple[str, int], int] = {}
         self._waiting: dict[tuple[str, int], deque[Record]] = {}
         self._in_flight: set[tuple[str, int]] = set()
         self._wake = asyncio.Event()
@@ -63,8 +68,17 @@ class Publisher:
             await self._wake.wait()
             await self._clock.sleep(TICK)
             self._wake.clear()
+            if not self._fence.is_open(self._clock.monotonic()):
+                self._wake.set()
+                continue
             for target in [target for target in self._waiting if target not in self._in_flight]:
                 await self._send(target)
+
+    def forget(self) -> None:
+        """Drop what waits: its jobs are another worker's business now."""
+        self._waiting.clear()
+        if not self._in_flight:
+            self._idle.set()
 
     async def flushed(self) -> None:
         """Come back when everything that was added is safe."""
@@ -99,6 +113,7 @@ class Publisher:
             self._failed(target, sent, error)
             return
         self._in_flight.discard(target)
+        self.ends[target] = written.result().offset + len(sent)
         for record in sent:
             record.origin.settle(record.offset)
         if self._waiting:
@@ -112,7 +127,8 @@ class Publisher:
         log.warning("Kafka did not take outcomes; trying again", topic=topic, partition=partition, error=repr(error))
         if isinstance(error, MessageSizeTooLargeError):
             sent = [_shortened(record) for record in sent]
-        self._waiting.setdefault(target, deque()).extendleft(reversed(sent))
+        owned = [record for record in sent if record.origin.is_owned]
+        self._waiting.setdefault(target, deque()).extendleft(reversed(owned))
         asyncio.get_running_loop().call_later(RETRY_AFTER, self._retry, target)
 
     def _retry(self, target: tuple[str, int]) -> None:

@@ -82,3 +82,14 @@ WAITED_SECONDS = Histogram(
 # Outcomes
 RESULTS = Counter("dispatcher_results", "Final results by status.", ["status"], registry=registry)
 COMMITS = Counter("dispatcher_commits", "Commits of offsets, by result: ok, failed.", ["result"], registry=registry)
+
+# In doubt
+IN_DOUBT = Gauge("dispatcher_in_doubt_messages", "Messages of which nobody knows yet whether Twilio has them, now.",
+    registry=registry,
+)  # fmt: skip
+DOUBTS = Counter(
+    "dispatcher_doubts_resolved",
+    "Messages in doubt by how that ended: callback, list (both: accepted), resend, unknown (by the pool's policy).",
+    ["how"],
+    registry=registry,
+)

@@ -1,5 +1,7 @@
 """Opens the HTTP session that all requests to Twilio share."""
 
+from collections.abc import Callable
+
 import aiohttp
 
 # Below what servers and load balancers keep open: a POST on a connection that was just closed is in doubt.
@@ -7,12 +9,25 @@ KEEP_ALIVE = 15.0
 CONNECT_TIMEOUT = 5.0
 
 
-def make_session(request_timeout: float) -> aiohttp.ClientSession:
+class FenceClosedError(aiohttp.ClientError):
+    """The request was not written: this worker may no longer send."""
+
+
+def make_session(request_timeout: float, may_write: Callable[[], bool] = lambda: True) -> aiohttp.ClientSession:
     """Return a session whose requests may wait *request_timeout* seconds for bytes of an answer.
 
-    The number of connections is not limited here: the accounts' concurrency limits it.
+    The number of connections is not limited here: the accounts' concurrency limits it. *may_write* is asked in the
+    moment before a request is written, when a connection has been found: finding one may take seconds.
     """
+
+    class FencedRequest(aiohttp.ClientRequest):
+        async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+            if not may_write():
+                raise FenceClosedError
+            return await super().send(conn)
+
     return aiohttp.ClientSession(
+        request_class=FencedRequest,
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ttl_dns_cache=30),
         cookie_jar=aiohttp.DummyCookieJar(),
         # A total time-out would cost a timer for each request; connecting and each read are bounded.

@@ -1,0 +1,149 @@
+"""Keeps the journal: no request leaves before its intent is safe in Kafka. Intents of a tick go out as one record."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from dispatcher.clock import Clock
+from dispatcher.domain.journal import Intent, Page, encode_page
+from dispatcher.domain.message import Message, Origin
+
+log = structlog.get_logger()
+
+# Intents that come within a tick share a record, so that one costs next to nothing; the first after a pause does not
+# wait for others. Seconds.
+TICK = 0.010
+RETRY_AFTER = 1.0
+
+
+class _WrittenPage:
+    """A page in Kafka: where it stands and how many of its jobs are not settled."""
+
+    __slots__ = ("offset", "open")
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        self.open = 0
+
+
+class _Book:
+    """The journal of one partition: the page that is being filled, and those that a new owner would have to read."""
+
+    __slots__ = ("end", "in_flight", "messages", "page", "written")
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+        self.page = Page([], [])
+        self.messages: list[Message] = []
+        self.written: deque[_WrittenPage] = deque()
+        self.in_flight = False
+
+    @property
+    def floor(self) -> int:
+        """The offset from which a new owner has to read."""
+        while self.written and not self.written[0].open:
+            self.written.popleft()
+        return self.written[0].offset if self.written else self.end
+
+
+class Ledger:
+    """Writes intents, and hands the messages to *intended* once a crash could not hide that they were sent."""
+
+    def __init__(self, producer: Any, topic: str, clock: Clock, *, intended: Callable[[list[Message]], None]) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._clock = clock
+        self._intended = intended
+        self._books: dict[int, _Book] = {}
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def open_books(self, ends: dict[int, int]) -> None:
+        """Start anew with the partitions in *ends*, whose journals end at these offsets."""
+        self._books = {partition: _Book(end) for partition, end in ends.items()}
+        self._idle.set()
+
+    def floor(self, partition: int) -> int:
+        """Return the offset from which a new owner of *partition* would have to read the journal."""
+        return self._books[partition].floor
+
+    def intend(self, message: Message, intent: Intent) -> None:
+        """Write down that *message* is about to be sent."""
+        book = self._books[message.origin.partition]
+        book.page.intents.append(intent)
+        book.messages.append(message)
+        self._idle.clear()
+        self._wake.set()
+
+    def void(self, origin: Origin, offset: int) -> None:
+        """Write down, some time soon, that the last request for the job at *offset* was not processed."""
+        book = self._books.get(origin.partition)
+        if book is None:
+            return  # the partition is gone; its new owner will look for itself
+        book.page.void.append((origin.topic, offset))
+        self._idle.clear()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write what comes, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            for partition, book in list(self._books.items()):
+                if (book.messages or book.page.void) and not book.in_flight:
+                    await self._write(partition, book)
+            await self._clock.sleep(TICK)
+
+    async def flushed(self) -> None:
+        """Come back when everything is safe."""
+        await self._idle.wait()
+
+    async def _write(self, partition: int, book: _Book) -> None:
+        page, messages = book.page, book.messages
+        book.page, book.messages, book.in_flight = Page([], []), [], True
+        batch = self._producer.create_batch()
+        batch.append(timestamp=None, key=None, value=encode_page(page))
+        try:
+            written = await self._producer.send_batch(batch, self._topic, partition=partition)
+        except KafkaError as error:
+            self._failed(book, page, messages, error)
+        else:
+            written.add_done_callback(partial(self._written, book, page, messages))
+
+    def _written(self, book: _Book, page: Page, messages: list[Message], written: "asyncio.Future[Any]") -> None:
+        if written.cancelled():
+            return  # the producer is closed; nothing of this page leaves
+        error = written.exception()
+        if error is not None:
+            self._failed(book, page, messages, error)
+            return
+        book.in_flight = False
+        offset = written.result().offset
+        book.end = offset + 1
+        kept = _WrittenPage(offset)
+        book.written.append(kept)
+        for message in messages:
+            message.origin.announce(message.offset, kept)
+        if book.messages or book.page.void:
+            self._wake.set()
+        elif not any(other.in_flight or other.messages or other.page.void for other in self._books.values()):
+            self._idle.set()
+        self._intended(messages)
+
+    def _failed(self, book: _Book, page: Page, messages: list[Message], error: BaseException) -> None:
+        """Try again with what came meanwhile: until Kafka takes it, nothing of it leaves."""
+        log.warning("Kafka did not take intents; trying again", topic=self._topic, error=repr(error))
+        book.page.intents[:0] = page.intents
+        book.page.void[:0] = page.void
+        book.messages[:0] = messages
+        asyncio.get_running_loop().call_later(RETRY_AFTER, self._retry, book)
+
+    def _retry(self, book: _Book) -> None:
+        book.in_flight = False
+        self._wake.set()

@@ -1,0 +1,42 @@
+"""What the journal holds: before a request leaves, that it is about to; and when it surely was not processed, that too.
+
+A page is one record of the journal: everything that happened to one partition's jobs within a tick.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+
+class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The job at *offset* of *topic* is about to be sent. *at* is in seconds of the epoch."""
+
+    topic: str
+    offset: int
+    id: str
+    attempt: int
+    sender: str
+    at: float
+
+
+class Page(msgspec.Struct, omit_defaults=True):
+    """One record: requests about to leave, and jobs (topic, offset) whose last request was not processed."""
+
+    intents: list[Intent] = []
+    void: list[tuple[str, int]] = []
+
+
+encode_page = msgspec.json.Encoder().encode
+decode_page = msgspec.json.Decoder(Page).decode
+
+
+def open_intents(pages: Iterable[Page]) -> dict[tuple[str, int], Intent]:
+    """Return the last intent of each job that *pages*, in order, do not take back, by topic and offset."""
+    found: dict[tuple[str, int], Intent] = {}
+    for page in pages:
+        # A page voids what earlier pages announced: within a tick a job is voided before it is announced again.
+        for job in page.void:
+            found.pop(job, None)
+        for intent in page.intents:
+            found[intent.topic, intent.offset] = intent
+    return found

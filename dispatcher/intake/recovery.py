@@ -1,0 +1,104 @@
+"""What the last owners of partitions did and did not come to commit: read from the journal and the results."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import structlog
+from aiokafka import TopicPartition
+
+from dispatcher.domain.journal import Intent, decode_page, open_intents
+from dispatcher.domain.outcome import Position
+from dispatcher.intake.offsets import Bookmark
+
+log = structlog.get_logger()
+
+
+class _Result(msgspec.Struct, gc=False):
+    """What is read of a result."""
+
+    job: Position
+    sid: str | None = None
+
+
+_decode_result = msgspec.json.Decoder(_Result).decode
+
+
+@dataclass(slots=True)
+class Recovered:
+    """Jobs by topic, partition and offset: *settled* have a result; those in *doubt* have an intent and none.
+
+    *sids* are those of the results; *journal_ends* and *result_ends* where the two topics ended, by partition.
+    """
+
+    settled: set[tuple[str, int, int]] = field(default_factory=set)
+    doubt: dict[tuple[str, int, int], Intent] = field(default_factory=dict)
+    sids: set[str] = field(default_factory=set)
+    journal_ends: dict[int, int] = field(default_factory=dict)
+    result_ends: dict[int, int] = field(default_factory=dict)
+
+
+class History:
+    """Reads what was written about partitions before they came to this worker, with a *consumer* of no group."""
+
+    def __init__(self, consumer: Any, *, journal: str, results: str) -> None:
+        self._consumer = consumer
+        self._journal = journal
+        self._results = results
+
+    async def read(self, bookmarks: Mapping[TopicPartition, Bookmark]) -> Recovered:
+        """Return what happened to the jobs of partitions since they were committed as *bookmarks* say."""
+        indices = {partition.partition for partition in bookmarks}
+        starts = {
+            TopicPartition(topic, index): min(
+                (getattr(bookmark, kind) or 0) for tp, bookmark in bookmarks.items() if tp.partition == index
+            )
+            for index in indices
+            for topic, kind in ((self._journal, "journal"), (self._results, "results"))
+        }
+        recovered = Recovered()
+        if not starts:
+            return recovered
+        records, ends = await self._read_from(starts)
+        recovered.journal_ends = {tp.partition: end for tp, end in ends.items() if tp.topic == self._journal}
+        recovered.result_ends = {tp.partition: end for tp, end in ends.items() if tp.topic == self._results}
+        for index in indices:
+            for result in _decoded(records[TopicPartition(self._results, index)], _decode_result):
+                recovered.settled.add((result.job.topic, index, result.job.offset))
+                if result.sid is not None:
+                    recovered.sids.add(result.sid)
+            pages = _decoded(records[TopicPartition(self._journal, index)], decode_page)
+            for (topic, offset), intent in open_intents(pages).items():
+                if (topic, index, offset) not in recovered.settled:
+                    recovered.doubt[topic, index, offset] = intent
+        return recovered
+
+    async def _read_from(
+        self, starts: Mapping[TopicPartition, int]
+    ) -> tuple[dict[TopicPartition, list[Any]], dict[TopicPartition, int]]:
+        """Return the records of each partition from its start to its present end, and the ends."""
+        consumer = self._consumer
+        consumer.assign(list(starts))
+        beginnings = await consumer.beginning_offsets(list(starts))
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(list(starts))
+        for partition, start in starts.items():
+            consumer.seek(partition, max(start, beginnings[partition]))
+        records: dict[TopicPartition, list[Any]] = {partition: [] for partition in starts}
+        unread = {partition for partition in starts if max(starts[partition], beginnings[partition]) < ends[partition]}
+        while unread:
+            for partition, found in (await consumer.getmany(*unread, timeout_ms=1000)).items():
+                records[partition] += [record for record in found if record.offset < ends[partition]]
+                if await consumer.position(partition) >= ends[partition]:
+                    unread.discard(partition)
+        consumer.unsubscribe()
+        return records, ends
+
+
+def _decoded(records: list[Any], decode: Any) -> Iterator[Any]:
+    """Yield what *records* hold; what a stranger wrote into an internal topic is passed over."""
+    for record in records:
+        try:
+            yield decode(record.value)
+        except msgspec.MsgspecError as error:
+            log.warning("an internal record cannot be read", topic=record.topic, offset=record.offset, error=str(error))

@@ -1,0 +1,73 @@
+"""Concludes jobs: one result each, or a dead letter for what is no job."""
+
+from functools import cache
+
+import msgspec
+import structlog
+
+from dispatcher.clock import Clock
+from dispatcher.domain.message import Message, Origin
+from dispatcher.domain.outcome import Position, Result, Status
+from dispatcher.domain.topics import Topics
+from dispatcher.outcomes.dead_letters import dead_letter
+from dispatcher.outcomes.publisher import Publisher, Record
+from dispatcher.telemetry import metrics
+
+log = structlog.get_logger()
+
+_encode = msgspec.json.Encoder().encode
+# Finding a metric's child costs more than counting in it.
+_results = cache(metrics.RESULTS.labels)
+
+
+class Outcomes:
+    """Hands results and dead letters to *publisher*; a job is settled when Kafka has its outcome."""
+
+    def __init__(self, publisher: Publisher, topics: Topics, clock: Clock) -> None:
+        self._publisher = publisher
+        self._topics = topics
+        self._clock = clock
+
+    def conclude(
+        self,
+        message: Message,
+        status: Status,
+        *,
+        sid: str | None = None,
+        segments: int = 0,
+        code: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Give *message* its one result, unless its partition has gone to another worker, which will."""
+        job, origin = message.job, message.origin
+        if not origin.is_owned:
+            return
+        sender = message.sender if message.attempts else None
+        result = Result(
+            id=job.id,
+            campaign=job.campaign,
+            to=job.to,
+            status=status,
+            sender=sender.number if sender else None,
+            account=sender.account if sender else None,
+            sid=sid,
+            segments=segments,
+            code=code,
+            reason=reason,
+            attempts=message.attempts,
+            job=Position(origin.topic, origin.partition, message.offset),
+            at=self._timestamp(),
+        )
+        _results(status).inc()
+        record = Record(job.id.encode(), _encode(result), (), origin, message.offset)
+        self._publisher.add(self._topics.results, record)
+
+    def bury(self, origin: Origin, offset: int, key: bytes | None, value: bytes | None, reason: str) -> None:
+        """Keep the record at *offset* of *origin*, which is no job, with the *reason*."""
+        metrics.DEAD_LETTERS.inc()
+        log.warning("no job", topic=origin.topic, partition=origin.partition, offset=offset, reason=reason)
+        letter = dead_letter(key=key, value=value, reason=reason, origin=origin, offset=offset, at=self._timestamp())
+        self._publisher.add(self._topics.dead_letters, letter)
+
+    def _timestamp(self) -> str:
+        return self._clock.now().isoformat(timespec="milliseconds")
