@@ -1,10 +1,13 @@
 """A token bucket that answers with a time instead of waiting itself."""
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 # How far a message may run ahead of an exact beat, in seconds of its rate. It makes up for a late timer: a beat missed
 # by less is caught up. It also is the largest burst, so it stays below the 5 % that a second may be over.
 LEEWAY = 0.020
+# How long ago a take may have been that is undone; what comes back later than that is spent. Seconds.
+MEMORY = 2.0
 
 
 @dataclass(slots=True)
@@ -18,6 +21,8 @@ class TokenBucket:
     rate: float
     leeway: float = LEEWAY
     full_at: float = 0.0
+    # The latest takes: when, how much, and when the bucket would have been full without them.
+    _takes: deque[tuple[float, float, float]] = field(default_factory=deque)
 
     def opens_at(self) -> float:
         """Return the time from which a take is within the rate."""
@@ -25,18 +30,41 @@ class TokenBucket:
 
     def take(self, cost: float, now: float) -> None:
         """Take *cost* units at *now*."""
+        self._takes.append((now, cost, self.full_at))
         self.full_at = max(self.full_at, now) + cost / self.rate
+        if self._takes[0][0] < now - MEMORY:
+            self._takes.popleft()
 
-    def give_back(self, cost: float) -> None:
-        """Return *cost* units that were taken for nothing."""
-        self.full_at -= cost / self.rate
+    def give_back(self, cost: float, taken_at: float) -> None:
+        """Undo a take of *cost* units at *taken_at*, or the last like it before, as if it had never been.
+
+        What it left unused then is saved up like any other pause: no more than the leeway. To add *cost* now would let
+        a block of refusals go out again as one burst.
+        """
+        if not self._takes or self._takes[0][0] > taken_at:
+            return
+        later: list[tuple[float, float]] = []
+        while self._takes:
+            at, units, self.full_at = self._takes.pop()
+            if at <= taken_at and units == cost:
+                break
+            later.append((at, units))
+        for at, units in reversed(later):
+            self.take(units, at)
 
     def change_rate(self, rate: float, now: float) -> None:
         """Go on at *rate*; the debt in units stays what it is."""
         debt = max(0.0, self.full_at - now) * self.rate
         self.rate = rate
         self.full_at = now + debt / rate
+        self._takes.clear()
+
+    def close(self, until: float) -> None:
+        """Let nothing pass before *until*."""
+        self.full_at = max(self.full_at, until + self.leeway)
+        self._takes.clear()
 
     def empty(self, now: float) -> None:
         """Forget the past: nothing is saved up at *now*, and nothing is owed."""
         self.full_at = now + self.leeway
+        self._takes.clear()

@@ -62,7 +62,10 @@ class FairQueue:
         self._hold = hold
 
     def push(self, message: Message, *, front: bool = False) -> None:
-        """Let *message* wait; at the *front* of its campaign when it had its turn already."""
+        """Let *message* wait; at the *front* of its campaign when it had its turn already, for nothing.
+
+        That turn is then not counted; and what departed earlier goes again earlier.
+        """
         of_class = self._classes[message.priority]
         campaign = message.job.campaign
         flow = of_class.flows.get(campaign)
@@ -70,7 +73,9 @@ class FairQueue:
             flow = of_class.flows[campaign] = Flow(campaign, self, of_class, self._throttles.get(campaign))
             of_class.rotation.append(flow)
         if front:
-            flow.messages.appendleft(message)
+            flow.messages.insert(_place_among_returned(flow.messages, message), message)
+            flow.credit += message.cost
+            of_class.credit += message.cost
         else:
             flow.messages.append(message)
         of_class.cost += message.cost
@@ -150,3 +155,14 @@ def _next_in_turn(rotation: deque[Flow], quantum: float) -> Flow:
         rotation[0].credit += quantum
         rotation.rotate(-1)
     return rotation[0]
+
+
+def _place_among_returned(waiting: deque[Message], message: Message) -> int:
+    """Return how many at the front of *waiting* came back like *message* and had departed before it."""
+    turn = message.departed_at, message.offset
+    place = 0
+    for other in waiting:
+        if not other.departed_at or (other.departed_at, other.offset) > turn:
+            break
+        place += 1
+    return place

@@ -32,8 +32,8 @@ class Gate:
     def take(self, cost: float, now: float) -> None:
         """Let a message of *cost* segments pass."""
 
-    def give_back(self, cost: float) -> None:
-        """Undo a `take`: the message was not processed."""
+    def give_back(self, cost: float, taken_at: float) -> None:
+        """Undo the `take` of *cost* at *taken_at*: the message was not processed."""
 
     def share(self, part: float, now: float) -> None:
         """From *now* on this worker has *part* (0 to 1) of the limit; it starts with nothing saved up."""
@@ -62,12 +62,12 @@ class RateGate(Gate):
         self._bucket.take(1.0 if self._whole else cost, now)
 
     @override
-    def give_back(self, cost: float) -> None:
-        self._bucket.give_back(1.0 if self._whole else cost)
+    def give_back(self, cost: float, taken_at: float) -> None:
+        self._bucket.give_back(1.0 if self._whole else cost, taken_at)
 
     def close(self, seconds: float, now: float) -> None:
         """Let nothing pass for *seconds*."""
-        self._bucket.full_at = max(self._bucket.full_at, now + seconds + self._bucket.leeway)
+        self._bucket.close(now + seconds)
 
     @override
     def share(self, part: float, now: float) -> None:
@@ -95,7 +95,7 @@ class QueueGate(Gate):
         self.model.depart(cost)
 
     @override
-    def give_back(self, cost: float) -> None:
+    def give_back(self, cost: float, taken_at: float) -> None:
         self.model.refuse(cost)
 
     @override
@@ -110,6 +110,8 @@ class ConcurrencyGate(Gate):
 
     FIRST_BACKOFF = 0.050
     LAST_BACKOFF = 10.0
+    # Lanes that wait now at this gate and now at their sender's keep the limit growing while so much of it is in use.
+    BINDING_FROM = 0.8
 
     def __init__(self, maximum: int, random: Random) -> None:
         super().__init__("concurrency")
@@ -138,7 +140,7 @@ class ConcurrencyGate(Gate):
         if healthy:
             self.limit.succeed(binding=self._binding)
             self._backoff = self.FIRST_BACKOFF
-        if not self.waiting:
+        if not self.waiting and self.in_flight < self.BINDING_FROM * self.limit.limit:
             self._binding = False
 
     def refuse(self, departed_at: float, retry_after: float | None, now: float) -> None:

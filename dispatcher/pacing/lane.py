@@ -60,11 +60,11 @@ class Lane:
 
     def give_back(self, message: Message) -> None:
         """*message* passed for nothing: Twilio did not process it."""
-        cost = message.cost
+        cost, taken_at = message.cost, message.departed_at
         for gate in self.gates:
-            gate.give_back(cost)
+            gate.give_back(cost, taken_at)
         if (throttle := self.throttles.get(message.job.campaign)) is not None:
-            throttle.give_back(cost)
+            throttle.give_back(cost, taken_at)
 
     def accept(self, message: Message, now: float) -> None:
         """Twilio accepted *message*, or nobody knows: it lies in Twilio's queue now, or may lie there."""

@@ -23,12 +23,17 @@ _ids = count()
 
 
 class Desk:
-    """The partition that messages come from; keeps what is settled, in order."""
+    """The partition that messages come from; keeps what is announced and settled, in order."""
 
     def __init__(self, topic: str = "campaign.jobs", partition: int = 0) -> None:
         self.topic = topic
         self.partition = partition
+        self.is_owned = True
+        self.announced: list[int] = []
         self.settled: list[int] = []
+
+    def announce(self, offset: int, _page: object) -> None:
+        self.announced.append(offset)
 
     def settle(self, offset: int) -> None:
         self.settled.append(offset)

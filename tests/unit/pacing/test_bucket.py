@@ -1,3 +1,7 @@
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,15 +73,75 @@ def test_a_change_of_rate_makes_no_debt_of_savings() -> None:
     assert bucket.opens_at() <= 1000.0
 
 
-@given(rate=rates, costs=costs, returned=st.integers(1, 24))
-def test_what_is_given_back_opens_the_bucket_so_much_sooner(rate: float, costs: list[int], returned: int) -> None:
-    used, spared = TokenBucket(rate), TokenBucket(rate)
-    used.take(returned, 1000.0)
+@settings(max_examples=150, deadline=None)
+@given(
+    rate=st.floats(1, 1000),
+    leeway=st.floats(0, 0.1),
+    largest=st.integers(1, 24),
+    refused=st.sampled_from((0.05, 0.5, 1.0)),
+    seed=st.integers(0, 2**32),
+)
+def test_what_is_given_back_never_goes_out_again_as_a_burst(
+    rate: float, leeway: float, largest: int, refused: float, seed: int
+) -> None:
+    """A block of refusals comes back all at once; what was accepted still holds the rate in every window."""
+    random = Random(seed)
+    bucket = TokenBucket(rate, leeway)
+    now = 1000.0
+    answers: deque[tuple[float, float, int, bool]] = deque()
+    accepted: list[tuple[float, int]] = []
+    for step in range(150):
+        bad = 50 <= step < 100 and random.random() < refused
+        cost = random.randint(1, largest)
+        while True:
+            if answers and answers[0][0] <= max(now, bucket.opens_at()):
+                at, taken_at, returned, is_refused = answers.popleft()
+                now = max(now, at)
+                if is_refused:
+                    bucket.give_back(returned, taken_at)
+            else:
+                break
+        now = max(now, bucket.opens_at())
+        bucket.take(cost, now)
+        answers.append((now + 0.2, now, cost, bad))
+        if not bad:
+            accepted.append((now, cost))
+    for first, (since, _) in enumerate(accepted):
+        total = 0
+        for until, cost in accepted[first:]:
+            assert total <= rate * (until - since + leeway) + 1e-6
+            total += cost
+
+
+@given(rate=rates, costs=costs)
+def test_what_is_given_back_at_once_leaves_no_trace(rate: float, costs: list[int]) -> None:
+    bucket = TokenBucket(rate)
     for cost in costs:
-        used.take(cost, 1000.0)
-        spared.take(cost, 1000.0)
-    used.give_back(returned)
-    assert used.opens_at() == pytest.approx(spared.opens_at())
+        bucket.take(cost, 1000.0)
+    before = bucket.opens_at()
+    bucket.take(7, 1000.5)
+    bucket.give_back(7, 1000.5)
+    assert bucket.opens_at() == before
+
+
+def test_what_is_given_back_long_after_it_was_taken_is_spent() -> None:
+    bucket = TokenBucket(1.0)
+    for second in range(10):
+        bucket.take(1, 1000.0 + second)
+    before = bucket.opens_at()
+    bucket.give_back(1, 1000.0)
+    assert bucket.opens_at() == before
+
+
+@pytest.mark.parametrize("change", [lambda bucket: bucket.close(1001.0), lambda bucket: bucket.change_rate(2.0, 1000.0),
+                                    lambda bucket: bucket.empty(1000.0)])  # fmt: skip
+def test_what_is_given_back_does_not_undo_what_was_decided_since(change: Callable[[TokenBucket], None]) -> None:
+    bucket = TokenBucket(1.0)
+    bucket.take(1, 1000.0)
+    change(bucket)
+    before = bucket.opens_at()
+    bucket.give_back(1, 1000.0)
+    assert bucket.opens_at() == before
 
 
 def test_an_emptied_bucket_lets_one_pass_and_has_nothing_saved_up() -> None:

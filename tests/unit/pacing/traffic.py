@@ -1,0 +1,126 @@
+"""Lanes in motion: a pacer, the answers it gets and a clock that jumps from one event to the next."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from random import Random
+
+from dispatcher.domain.fleet import Fleet
+from dispatcher.domain.message import Message
+from dispatcher.pacing.hierarchy import Hierarchy
+from dispatcher.pacing.lane import Lane
+from dispatcher.pacing.pacer import Pacer
+
+START = 1000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """A message that left, when (seconds of the start) and by which lane."""
+
+    at: float
+    lane: Lane
+    message: Message
+
+
+class Traffic:
+    """Every request is answered after *latency*: accepted, unless *is_refused* says that it meets a 429.
+
+    Timers ring up to *late* seconds late.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        *,
+        weights: Sequence[int] = (1,),
+        queue_target: float = 1.0,
+        latency: Callable[[Random], float] = lambda _: 0.15,
+        is_refused: Callable[[Random, float], bool] = lambda _random, _at: False,
+        late: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.pacer = Pacer(admit=lambda _message, _now: True, depart=self._depart, run_dry=lambda _lane, _now: None)
+        self.hierarchy = Hierarchy(
+            fleet, weights=weights, queue_target=queue_target, random=Random(seed), hold=self.pacer.hold
+        )
+        self.now = START
+        self.departures: list[Departure] = []
+        self.accepted: list[Departure] = []
+        self.runs = 0
+        self.deepest: dict[Lane, float] = {}
+        self._fleet = fleet
+        self._random = Random(seed)
+        self._latency = latency
+        self._is_refused = is_refused
+        self._late = late
+        self._order = count()
+        self._answers: list[tuple[float, int, Departure]] = []
+
+    def lane(self, message: Message, number: str) -> Lane:
+        return self.hierarchy.lane(self._fleet.senders[number], message.job.carrier)
+
+    def offer(self, number: str, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self.pacer.offer(self.lane(message, number), message)
+
+    def run(self, seconds: float = inf) -> None:
+        """Go on for *seconds*, or until nothing more will ever happen."""
+        until = self.now + seconds
+        timer = self._timer()
+        while True:
+            answer = self._answers[0][0] if self._answers else inf
+            at = min(timer, answer)
+            if at > until or at == inf:
+                self.now = until if until < inf else self.now
+                return
+            self.now = max(self.now, at)
+            if answer <= timer:
+                _, _, departure = heappop(self._answers)
+                self._answer(departure)
+                timer = min(timer, self._timer())
+            else:
+                self.runs += 1
+                self.pacer.run(self.now)
+                assert self.pacer.next_due() > self.now, "what is due was done"
+                timer = self._timer()
+
+    def _timer(self) -> float:
+        return self.pacer.next_due() + self._random.uniform(0.0, self._late)
+
+    def _depart(self, message: Message, lane: Lane, now: float) -> None:
+        message.departed_at = now
+        departure = Departure(at=now - START, lane=lane, message=message)
+        self.departures.append(departure)
+        heappush(self._answers, (now + self._latency(self._random), next(self._order), departure))
+
+    def _answer(self, departure: Departure) -> None:
+        lane, message = departure.lane, departure.message
+        refused = self._is_refused(self._random, self.now - START)
+        lane.concurrency.answered(healthy=not refused)
+        if refused:
+            lane.concurrency.refuse(message.departed_at, None, self.now)
+            lane.give_back(message)
+            self.pacer.offer(lane, message, front=True)
+        else:
+            self.accepted.append(departure)
+            lane.accept(message, self.now)
+        for gate in lane.gates:
+            if gate.waiting:
+                self.pacer.poke(gate, self.now)
+
+
+def largest_in_a_second(departures: Iterable[Departure], cost: Callable[[Departure], float]) -> float:
+    """Return the most that left in any window of one second."""
+    window: list[tuple[float, float]] = []
+    first, total, largest = 0, 0.0, 0.0
+    for departure in departures:
+        window.append((departure.at, cost(departure)))
+        total += cost(departure)
+        while window[first][0] <= departure.at - 1.0:
+            total -= window[first][1]
+            first += 1
+        largest = max(largest, total)
+    return largest
