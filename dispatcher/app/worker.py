@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from contextlib import AsyncExitStack
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,12 @@ JOURNAL_RETENTION = str(24 * 3600 * 1000)
 DRAIN_TIMEOUT = 25.0
 
 
-async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
-    """Dispatch until *stop* is set; then let what is in flight come back, commit, and leave the group."""
+async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, page: Path | None = None) -> None:
+    """Dispatch until *stop* is set; then let what is in flight come back, commit, and leave the group.
+
+    The metrics are shown at the socket *page*, without one at `metrics.listen`.
+    """
+    listen = page or settings.metrics
     kafka, topics = settings.kafka, settings.topics
     fence = Fence(SESSION_TIMEOUT - LEASE_MARGIN)
     async with AsyncExitStack() as stack:
@@ -103,9 +108,9 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event) -> N
             intake.measure()
             worker.pipeline.measure()
 
-        if settings.metrics is not None:
+        if listen is not None:
             await stack.enter_async_context(
-                metrics_page(settings.metrics, measure=measure, is_ready=lambda: intake.owns_partitions)
+                metrics_page(listen, measure=measure, is_ready=lambda: intake.owns_partitions)
             )
         background = [
             tasks.create_task(worker.ledger.run(), name="ledger"),
