@@ -108,7 +108,7 @@ class _Sheet:
         text = self._document.text(*loc)
         if text is None:
             if loc[-1] in self._document.keys(*loc[:-1]):
-                self.wrong(loc, "text is needed here")
+                self.wrong(loc, "text is needed here" if self._document.has(*loc) else "this is empty; write a value")
             return None
         try:
             return parse(text)
