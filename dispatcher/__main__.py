@@ -1,13 +1,11 @@
 """The program's entrance: runs a command and turns what ended it into a message and an exit code."""
 
-import os
 import signal
 import sys
 
 from dispatcher.cli.root import app
 from dispatcher.domain.errors import ConfigError, DispatcherError
 
-DONE = 0
 BUG = 1
 MENDABLE = 2
 LEFT_AT_ONCE = 130
@@ -17,37 +15,20 @@ def main() -> None:
     """Run the command that the arguments name and leave the process with its exit code."""
     # Until a command takes the signals over, SIGTERM ends it as Ctrl-C does: with its clean-up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(_run())
-
-
-def _run() -> int:
     try:
         app(prog_name="dispatcher")
-    except SystemExit as leaving:
-        return _flushed(int(leaving.code or DONE))
     except ConfigError as error:
         # Each line says its place, as compilers do, so that editors jump there.
         sys.stderr.write(f"{error}\n")
-        return MENDABLE
+        sys.exit(MENDABLE)
     except DispatcherError as error:
         sys.stderr.write(f"dispatcher: {error}\n")
-        return MENDABLE
+        sys.exit(MENDABLE)
     except KeyboardInterrupt:
-        return LEFT_AT_ONCE
+        sys.exit(LEFT_AT_ONCE)
     except Exception:  # noqa: BLE001 - the one place where a bug ends up
         _log_bug()
-        return BUG
-    return DONE
-
-
-def _flushed(code: int) -> int:
-    """Write what is still buffered; a reader that has gone (`| head`) is no error."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return code
+        sys.exit(BUG)
 
 
 def _log_bug() -> None:
