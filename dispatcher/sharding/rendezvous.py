@@ -12,7 +12,7 @@ from zlib import crc32
 
 # Recipients are hashed to slots first, and a slot's ranking is kept: the scores are drawn once a slot, not a message.
 SLOTS = 65_536
-# Nobody ever gets to the ninth choice: by then the pool is saturated or gone.
+# Hardly anybody gets to the ninth choice, so those are not kept.
 CHOICES = 8
 
 
@@ -22,18 +22,30 @@ class Ranking:
     def __init__(self, names: Sequence[str], weights: Sequence[float]) -> None:
         self._seeds = [name.encode() for name in names]
         self._weights = weights
-        self.of_slot = lru_cache(maxsize=SLOTS)(self._rank)
+        self._best_of_slot = lru_cache(maxsize=SLOTS)(self._best)
 
-    def of(self, recipient: str) -> tuple[int, ...]:
+    def best(self, recipient: str) -> tuple[int, ...]:
         """Return the indices of the names that *recipient* prefers, best first, up to `CHOICES` of them."""
-        return self.of_slot(crc32(recipient.encode()) & (SLOTS - 1))
+        return self._best_of_slot(_slot(recipient))
+
+    def others(self, recipient: str) -> tuple[int, ...]:
+        """Return the indices that come after the best ones; they are worked out each time."""
+        return self._rank(_slot(recipient))[CHOICES:] if len(self._seeds) > CHOICES else ()
+
+    def _best(self, slot: int) -> tuple[int, ...]:
+        return self._rank(slot)[:CHOICES]
 
     def _rank(self, slot: int) -> tuple[int, ...]:
         key = slot.to_bytes(2, "big")
         scores = []
         for index, (seed, weight) in enumerate(zip(self._seeds, self._weights, strict=True)):
-            drawn = int.from_bytes(blake2b(seed, digest_size=8, key=key).digest(), "big")
-            uniform = (drawn + 1) / (2**64 + 1)
+            # 53 bits: as many as a float tells apart, so that the largest is still below 1.
+            drawn = int.from_bytes(blake2b(seed, digest_size=8, key=key).digest(), "big") >> 11
+            uniform = (drawn + 1) / (2**53 + 1)
             scores.append((-weight / log(uniform), index))
         scores.sort(reverse=True)
-        return tuple(index for _, index in scores[:CHOICES])
+        return tuple(index for _, index in scores)
+
+
+def _slot(recipient: str) -> int:
+    return crc32(recipient.encode()) & (SLOTS - 1)

@@ -42,16 +42,19 @@ class Router:
         candidates = self._pools[message.job.pool]
         own: Sender | None = None
         out: Sender | None = None
-        for index in candidates.ranking.of(message.job.to):
-            sender = candidates.senders[index]
-            if not self.can_take(sender, message):
-                continue
-            if self._health.is_out(sender.number, now):
-                out = out or sender
-            elif self._wait(sender, message) <= candidates.spill_after:
-                return sender
-            else:
-                own = own or sender
+        for ranked in (candidates.ranking.best, candidates.ranking.others):
+            for index in ranked(message.job.to):
+                sender = candidates.senders[index]
+                if not self.can_take(sender, message):
+                    continue
+                if self._health.is_out(sender.number, now):
+                    out = out or sender
+                elif self._wait(sender, message) <= candidates.spill_after:
+                    return sender
+                else:
+                    own = own or sender
+            if own is not None:
+                break
         return own or out
 
     def can_take(self, sender: Sender, message: Message) -> bool:
@@ -62,12 +65,6 @@ class Router:
             and sender.number not in message.tried
             and self._health.may_reach(sender.account, country_prefix(to))
         )
-
-    def siblings(self, sender: Sender) -> list[tuple[Pool, tuple[Sender, ...]]]:
-        """Return the pools that *sender* is in, with their senders."""
-        return [
-            (candidates.pool, candidates.senders) for candidates in self._pools.values() if sender in candidates.senders
-        ]
 
 
 class _Candidates:
