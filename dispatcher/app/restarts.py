@@ -1,0 +1,58 @@
+"""Decides when a worker that has died is started again."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from random import Random
+
+# Seconds. The wait is drawn between 0 and a ceiling that doubles from the first to the longest (full jitter): workers
+# that die of one cause, Kafka's say, do not all come back at the same moment.
+FIRST_CEILING = 1.0
+LONGEST_CEILING = 30.0
+# After so long a life the next death is a first one again.
+FORGIVEN_AFTER = 60.0
+# So many deaths in a row within the span, each at an age below YOUNG, and more haste would only burn CPU and make the
+# group rebalance: everybody pauses for that, so the others would suffer.
+POISONED_AT = 5
+POISONED_WITHIN = 300.0
+YOUNG = 10.0
+REST = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """Start the worker again *after* so many seconds; *poisoned* says that it rests, and that somebody should look."""
+
+    after: float
+    poisoned: bool = False
+
+
+@dataclass(slots=True)
+class Restarts:
+    """What is remembered of one worker's deaths."""
+
+    random: Random
+    _doublings: int = 0
+    _young_deaths: deque[float] = field(default_factory=deque)
+
+    def died(self, now: float, *, lived: float) -> Restart:
+        """Say when the worker that died at *now*, *lived* seconds old, is started again."""
+        if self._is_poisoned(now, lived):
+            self._young_deaths.clear()
+            self._doublings = 0
+            return Restart(after=REST, poisoned=True)
+        if lived >= FORGIVEN_AFTER:
+            self._doublings = 0
+        ceiling = min(LONGEST_CEILING, FIRST_CEILING * 2**self._doublings)
+        if ceiling < LONGEST_CEILING:
+            self._doublings += 1
+        return Restart(after=self.random.uniform(0, ceiling))
+
+    def _is_poisoned(self, now: float, lived: float) -> bool:
+        deaths = self._young_deaths
+        if lived >= YOUNG:
+            deaths.clear()
+            return False
+        deaths.append(now)
+        while now - deaths[0] > POISONED_WITHIN:
+            deaths.popleft()
+        return len(deaths) >= POISONED_AT
