@@ -94,11 +94,14 @@ def _survey(campaign: "Campaign") -> "Survey":
 
 def _publish(campaign: "Campaign", survey: "Survey", settings: "Settings") -> "Publication":
     import asyncio
+    import logging
 
     from dispatcher.app.process import run
     from dispatcher.clock import SystemClock
     from dispatcher.publishing.publisher import Publication, publish_campaign
 
+    # What aiokafka has to say ends in a sentence of ours, or passes by itself, as a topic that is still being made.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     done: list[Publication] = []
     clock = SystemClock()
 
