@@ -79,6 +79,9 @@ def _seconds(document: Document, *loc: str) -> float | None:
 
 
 def _addresses(document: Document) -> Iterator[Mistake]:
-    webhooks, metrics = document.text("webhooks", "listen"), document.text("metrics", "listen")
-    if webhooks and metrics and webhooks.rpartition(":")[2] == metrics.rpartition(":")[2] != "0":
-        yield document.mistake(("metrics", "listen"), "webhooks.listen has this port already; write another")
+    taken: dict[str, str] = {}
+    for loc in (("webhooks", "listen"), ("webhooks", "metrics_listen"), ("metrics", "listen")):
+        address, key = document.text(*loc), ".".join(loc)
+        port = address.rpartition(":")[2] if address else "0"
+        if port != "0" and taken.setdefault(port, key) != key:
+            yield document.mistake(loc, f"{taken[port]} has this port already; write another")

@@ -43,11 +43,7 @@ def settings_of(config: Config) -> Settings:
     return Settings(
         kafka=_kafka(config.kafka),
         twilio=TwilioSettings(**twilio),
-        webhooks=WebhookSettings(
-            public_url=config.webhooks.public_url, listen=config.webhooks.listen or _WEBHOOKS_LISTEN
-        )
-        if config.webhooks
-        else None,
+        webhooks=WebhookSettings(**{"listen": _WEBHOOKS_LISTEN} | _given(config.webhooks)) if config.webhooks else None,
         fleet=Fleet(
             accounts={name: Account(name=name, **_given(account)) for name, account in config.accounts.items()},
             senders={sender.number: _sender(sender) for sender in config.senders},

@@ -15,11 +15,13 @@ from dispatcher.config.values import (
     Duration,
     Factor,
     Flag,
+    FolderPath,
     ListenAt,
     RateText,
     SecretText,
     Servers,
     Share,
+    Size,
     Text,
     TopicName,
     Url,
@@ -88,6 +90,13 @@ class WebhooksSection(Section):
 
     public_url: Url = Field(description='the URL that Twilio calls and signs, like "https://hooks.example.com"')
     listen: ListenAt | None = Field(None, description="the address to listen on (0.0.0.0:8080)")
+    metrics_listen: ListenAt | None = Field(
+        None, description="where Prometheus reads `dispatcher receive`, which is a process of its own (nowhere)"
+    )
+    spool: FolderPath | None = Field(
+        None, description="the folder for callbacks that Kafka does not take in time (callback-spool)"
+    )
+    spool_size: Size | None = Field(None, description="the most that the spool may hold (256MiB)")
 
 
 class MetricsSection(Section):

@@ -1,6 +1,7 @@
 """The values a config holds: how each is written, and what to say where it is written otherwise."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,9 @@ from dispatcher.domain.settings import Listen
 
 _HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\],]+):([0-9]{1,5})", re.ASCII)
 _LAST_PORT = 65535
+_SIZES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_SIZE = re.compile(r"(\d+)\s*(KiB|MiB|GiB)", re.ASCII)
+_SMALLEST_SIZE = 1024**2
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
@@ -84,6 +88,21 @@ def _share(value: object) -> float:
     if match is None or float(match[1]) > 100:  # noqa: PLR2004 - percent
         raise ValueError(f'"{text}" is no share; write "0%" to "100%"')
     return float(match[1]) / 100
+
+
+def _size(value: object) -> int:
+    text = _with_unit(value)
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f'"{text}" is no size; write a whole number and KiB, MiB or GiB, like "256MiB"')
+    size = int(match[1]) * _SIZES[match[2]]
+    if size < _SMALLEST_SIZE:
+        raise ValueError(f'"{text}" is too small; write "1MiB" or more')
+    return size
+
+
+def _folder(value: object) -> Path:
+    return Path(_text(value))
 
 
 def _whole_number(value: object, lowest: int = 0) -> int:
@@ -196,11 +215,13 @@ RateText = Annotated[Rate, PlainValidator(_rate), _pattern(r"\d+(\.\d+)?\s*/\s*(
 Wait = Annotated[float, PlainValidator(_wait), _pattern(_DURATION_PATTERN)]
 Duration = Annotated[float, PlainValidator(_duration), _pattern(_DURATION_PATTERN)]
 Validity = Annotated[float, PlainValidator(_validity), _pattern(_DURATION_PATTERN)]
+Size = Annotated[int, PlainValidator(_size), _pattern(r"\d+\s*(KiB|MiB|GiB)")]
 Share = Annotated[float, PlainValidator(_share), _pattern(r"\d+(\.\d+)?\s*%")]
 WholeNumber = Annotated[int, PlainValidator(_whole_number), _or_variable(type="integer", minimum=0)]
 Count = Annotated[int, PlainValidator(_count), _or_variable(type="integer", minimum=1)]
 Factor = Annotated[float, PlainValidator(_factor), _or_variable(type="number", exclusiveMinimum=0)]
 Flag = Annotated[bool, PlainValidator(_flag), _or_variable(type="boolean")]
+FolderPath = Annotated[Path, PlainValidator(_folder), WithJsonSchema({"type": "string", "minLength": 1})]
 ListenAt = Annotated[Listen, PlainValidator(_listen), _pattern(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\],]+):\d{1,5}")]
 Servers = Annotated[str, PlainValidator(_servers), WithJsonSchema({"type": "string", "minLength": 1})]
 Url = Annotated[str, PlainValidator(_url), _pattern(r"https?://\S+")]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dispatcher.domain.fleet import Fleet, PriorityClass, Secret
 from dispatcher.domain.topics import Topics
@@ -43,10 +44,16 @@ class TwilioSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookSettings:
-    """Where Twilio calls us (*public_url*, which it signs) and where we listen."""
+    """Where Twilio calls us (*public_url*, which it signs) and where we listen.
+
+    *spool* is the folder for callbacks that Kafka does not take in time, of at most *spool_size* bytes.
+    """
 
     public_url: str
     listen: Listen
+    metrics_listen: Listen | None = None
+    spool: Path = Path("callback-spool")
+    spool_size: int = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,9 @@ def test_every_key_reaches_its_setting() -> None:
         webhooks=WebhookSettings(
             public_url="https://hooks.example.com/twilio",
             listen=Listen(host="0.0.0.0", port=8080),  # noqa: S104 - only a value
+            metrics_listen=Listen(host="127.0.0.1", port=9402),
+            spool=Path("/var/lib/dispatcher/callbacks"),
+            spool_size=2 * 1024**3,
         ),
         fleet=Fleet(
             accounts={

@@ -60,7 +60,7 @@ CASES = [
     ("twilio:", "«---\ntwilio:", 'a second document starts here; drop the "---" and what follows'),
     ("group_id: dispatcher", "group_id: x«\x07", "this character cannot stand in YAML; remove it"),
     ("[GB, JE, IE]", "[«${COUNTRY}]", 'inside { } and [ ] a variable needs quotes: "${NAME}"'),
-    ("brand: acme", "brand: acme\n    «brand: acme", '"brand" is given twice, first in line 57; keep one of them'),
+    ("brand: acme", "brand: acme\n    «brand: acme", '"brand" is given twice, first in line 60; keep one of them'),
     ("[GB, JE, IE]", "«&loop [*loop]", "this refers to what it is part of; write it out"),
     ("group_id: dispatcher", "? «[a]\n  : b", "a key has to be text"),
     # Variables
@@ -154,6 +154,15 @@ CASES = [
         '"0.0.0.0:80800" is no address to listen on; write host and port, like "127.0.0.1:9400"',
     ),
     ('"[::1]:9400"', "«127.0.0.1:8080", "webhooks.listen has this port already; write another"),
+    ('"[::1]:9400"', "«127.0.0.1:9402", "webhooks.metrics_listen has this port already; write another"),
+    ("127.0.0.1:9402", "«127.0.0.1:8080", "webhooks.listen has this port already; write another"),
+    ("spool: /var/lib/dispatcher/callbacks", "spool: «''", "this is empty; write a value"),
+    (
+        "spool_size: 2 GiB",
+        "spool_size: «2 GB",
+        '"2 GB" is no size; write a whole number and KiB, MiB or GiB, like "256MiB"',
+    ),
+    ("spool_size: 2 GiB", "spool_size: «1023KiB", '"1023KiB" is too small; write "1MiB" or more'),
     # Accounts
     ("${MAIN_SID}", "«AC123", 'this is no account SID; it is "AC" and 32 hex digits'),
     ("${MAIN_SID}", "«${MAIN_TOKEN}", 'this is no account SID; it is "AC" and 32 hex digits'),
@@ -185,7 +194,7 @@ CASES = [
         'YAML reads +18885550100 as a number; quote it: "+18885550100"',
     ),
     ('["72345",', "[«72345,", 'YAML reads 72345 as a number; quote it: "72345"'),
-    ('- number: "+447700900123"', '- number: «"72345"', '"72345" is a sender already, in line 40; drop one of them'),
+    ('- number: "+447700900123"', '- number: «"72345"', '"72345" is a sender already, in line 43; drop one of them'),
     (
         '- number: "72345"',
         '- number: «"+15550"',
