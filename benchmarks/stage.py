@@ -26,9 +26,8 @@ PARTITIONS = 12
 MAIN = {"sid": "AC" + "1" * 32, "auth_token": "main-token"}
 PROMO = {"sid": "AC" + "2" * 32, "auth_token": "promo-token", "parent": "main"}
 
-# Queue full: 21611 for a sender, 30001 through a service; too fast for the family: 63017.
-_OVERRUN_CODES = frozenset({"21611", "30001", "63017"})
 _MOST_UNACKNOWLEDGED = 10_000
+_TOPICS = ("results", "dead_letters", "control", "journal", "callbacks")
 _names = itertools.count()
 
 
@@ -44,11 +43,6 @@ def job(campaign: str, row: int, pool: str, body: str = "Hello from the stage", 
     """Return a job for a recipient of its own; the stand-in's carrier of the recipient goes by the last digit."""
     to = f"+1206{5_000_000 + row:07d}"
     return {"id": f"{campaign}-{row:06d}", "campaign": campaign, "to": to, "pool": pool, "body": body, **more}
-
-
-def carrier_of(to: str) -> str:
-    """Return the carrier that the stand-in takes the number *to* for."""
-    return ("att", "att", "att", "tmobile", "tmobile", "tmobile", "verizon", "verizon", "verizon", "other")[int(to[-1])]
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, within: float, what: str) -> None:
@@ -262,32 +256,6 @@ class Stage:
         await until(answers, within=60, what=f"{process.name} at {url}")
 
 
-def flows(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return every queue that the stand-in modelled: senders by number, 10DLC campaigns by `name/carrier`."""
-    found = {number: flow for number, flow in report["senders"].items() if flow["rate"] is not None}
-    for campaign, carriers in report["campaigns"].items():
-        found |= {f"{campaign}/{carrier}": flow for carrier, flow in carriers.items()}
-    return found
-
-
-def overruns(report: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each sender that was driven over its rate; none when the promise held.
-
-    The promise: in no second more than the rate x 1.05 and one message, and Twilio's queue never deeper than a second
-    of the rate and one message.
-    """
-    found = []
-    for name, flow in flows(report).items():
-        rate, largest = flow["rate"], flow["largest"]
-        if flow["peak_1s"] > rate * 1.05 + largest:
-            found.append(f"{name}: {flow['peak_1s']} segments in a second at {rate:g}/s")
-        if flow["deepest_segments"] > rate + largest:
-            found.append(f"{name}: a queue of {flow['deepest_segments']:.1f} segments at {rate:g}/s")
-    for name, account in report["accounts"].items():
-        found += [f"{name}: {count} x {code}" for code, count in account["refusals"].items() if code in _OVERRUN_CODES]
-    return found
-
-
 @asynccontextmanager
 async def open_stage(folder: Path, kafka: str, **sections: Any) -> AsyncIterator[Stage]:
     """Set a stage in *folder*: *sections* of the config, topics and ports of its own; end what was started on it.
@@ -301,7 +269,9 @@ async def open_stage(folder: Path, kafka: str, **sections: Any) -> AsyncIterator
         "accounts": {"main": dict(MAIN)},
         "senders": [{"number": "72345", "kind": "short_code", "account": "main", "rate": "100/s"}],
         "pools": {"marketing": {"senders": ["72345"]}},
-        "topics": {topic: f"{name}.{topic}" for topic in ("results", "dead_letters", "control", "journal", "callbacks")},
+        "topics": {
+            topic: f"{name}.{topic}" for topic in ("results", "dead_letters", "control", "journal", "callbacks")
+        },
         "priorities": {
             "urgent": {"topic": f"{name}.urgent", "weight": 9},
             "bulk": {"topic": f"{name}.bulk", "weight": 1},

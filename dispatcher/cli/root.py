@@ -12,11 +12,21 @@ import typer
 
 from dispatcher.cli.broker import broker
 from dispatcher.cli.check import check
+from dispatcher.cli.demo import demo
 from dispatcher.cli.doctor import doctor
+from dispatcher.cli.publish import publish
 from dispatcher.cli.run import run
 from dispatcher.cli.simulate import simulate
 
-COMMANDS: tuple[Callable[..., None], ...] = (run, check, doctor, simulate, broker)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    demo,
+    run,
+    publish,
+    check,
+    doctor,
+    simulate,
+    broker,
+)
 
 app = typer.Typer(
     name="dispatcher",

@@ -9,7 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from benchmarks.stage import MAIN, PROMO, carrier_of, flows, job, open_stage, overruns, until
+from benchmarks.stage import MAIN, PROMO, job, open_stage, until
+from dispatcher.simulator.carrier import carrier_of
+from dispatcher.simulator.judgement import flows, overruns
 
 pytestmark = [pytest.mark.kafka, pytest.mark.system]
 

@@ -1,0 +1,50 @@
+"""How a benchmark says what it measured: a JSON file with the machine and the versions, and lines for a person."""
+
+import json
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+_VERSIONS = ("aiohttp", "aiokafka", "msgspec", "orjson", "uvloop")
+
+
+def write(name: str, figures: dict[str, Any]) -> None:
+    """Keep *figures* as `benchmarks/results/NAME.json` and print them."""
+    RESULTS.mkdir(exist_ok=True)
+    report = {
+        "benchmark": name,
+        "command": f"python -m benchmarks.{name}",
+        "machine": {"cpu": _cpu(), "cores": _cores(), "python": sys.version.split()[0], "system": platform.platform()},
+        "versions": {package: version(package) for package in _VERSIONS},
+        "commit": _commit(),
+        "figures": figures,
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    for figure, value in figures.items():
+        print(f"{figure:>48}  {value}")
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _cores() -> int:
+    return Path("/proc/cpuinfo").read_text(encoding="utf-8").count("processor\t:")
+
+
+def _commit() -> str:
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - the PATH's git
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return head.stdout.strip() or "unknown"

@@ -1,0 +1,72 @@
+"""How many messages a second does one worker dispatch when no limit binds, and what does each cost it?
+
+From a backlog in Kafka over HTTP to the stand-in (on the same machine, latency 0), results back in Kafka.
+"""
+
+import asyncio
+import statistics
+import tempfile
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.stage import Stage, job, open_stage
+from dispatcher.broker.local_kafka import LocalKafka
+
+MESSAGES = 60_000
+RUNS = 5
+UNLIMITED = [{"number": "72345", "kind": "short_code", "account": "main", "rate": "1000000/s"}]
+
+
+async def run_once(folder: Path, kafka: str) -> tuple[float, float]:
+    """Return messages a second and microseconds of CPU a message, start-up left out."""
+    async with open_stage(
+        folder,
+        kafka,
+        senders=UNLIMITED,
+        accounts={"main": {"sid": "AC" + "1" * 32, "auth_token": "main-token", "max_concurrency": 100}},
+        twilio={"family_rate": "1000000/s"},
+        simulator={
+            "callbacks": False,
+            "concurrency": 1000,
+            "latency": {"low": "0ms", "high": "0ms", "tail": "0ms", "tail_share": "0%"},
+        },
+    ) as stage:
+        await stage.publish(job("bench", row, "marketing") for row in range(MESSAGES))
+        await stage.start_simulator()
+        worker = await stage.start_worker()
+        first = await _progress(stage, MESSAGES // 10)
+        cpu = worker.cpu_seconds()
+        last = await _progress(stage, MESSAGES * 9 // 10)
+        cpu = worker.cpu_seconds() - cpu
+        await worker.stop()
+        messages = last[1] - first[1]
+        return messages / (last[0] - first[0]), cpu / messages * 1e6
+
+
+async def _progress(stage: Stage, wanted: int) -> tuple[float, int]:
+    """Return when the stand-in had accepted *wanted* messages or a few more, on its clock, and how many."""
+    while True:
+        seen = await stage.report()
+        if seen["messages"] >= wanted:
+            return seen["seconds"], seen["messages"]
+        await asyncio.sleep(0.05)
+
+
+async def main() -> None:
+    """Run the benchmark."""
+    with LocalKafka() as kafka, tempfile.TemporaryDirectory() as folder:
+        runs = [await run_once(Path(folder), kafka.address) for _ in range(RUNS)]
+    rates, costs = zip(*runs, strict=True)
+    report.write(
+        "throughput",
+        {
+            "messages/s, median of runs": round(statistics.median(rates)),
+            "messages/s, every run": [round(rate) for rate in rates],
+            "us CPU a message, median of runs": round(statistics.median(costs), 1),
+            "us CPU a message, every run": [round(cost, 1) for cost in costs],
+        },
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
