@@ -93,3 +93,36 @@ DOUBTS = Counter(
     ["how"],
     registry=registry,
 )
+
+# Webhooks
+WEBHOOK_SECONDS = Histogram(
+    "dispatcher_webhook_seconds",
+    "Time from a request of Twilio's to its answer.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+    registry=registry,
+)
+WEBHOOK_ANSWERS = Counter("dispatcher_webhook_answers", "Answers to Twilio by HTTP status.", ["code"], registry=registry)
+WEBHOOK_SIGNATURES = Counter(
+    "dispatcher_webhook_signature_failures",
+    "Requests that Twilio did not sign, by reason: unsigned, unknown_account, forged.",
+    ["reason"],
+    registry=registry,
+)
+WEBHOOK_CONNECTIONS_REFUSED = Counter(
+    "dispatcher_webhook_connections_refused", "Connections closed because there were too many.", registry=registry
+)
+CALLBACKS = Counter(
+    "dispatcher_callbacks", "Callbacks taken, by kind (status, inbound) and Twilio's status.", ["kind", "status"],
+    registry=registry,
+)  # fmt: skip
+CALLBACK_KAFKA_SECONDS = Histogram(
+    "dispatcher_callback_kafka_seconds",
+    "Time from sending a batch of callbacks to Kafka to its acknowledgement.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
+    registry=registry,
+)
+CALLBACKS_SPOOLED = Counter(
+    "dispatcher_callbacks_spooled", "Callbacks that were written to disk because Kafka took too long.", registry=registry
+)
+SPOOL_BYTES = Gauge("dispatcher_spool_bytes", "Size of the callbacks on disk, now.", registry=registry)
+SPOOL_RECORDS = Gauge("dispatcher_spool_records", "Callbacks on disk, now.", registry=registry)
