@@ -18,15 +18,16 @@ from dispatcher.cli.publish import publish
 from dispatcher.cli.run import run
 from dispatcher.cli.simulate import simulate
 
-COMMANDS: tuple[Callable[..., None], ...] = (
-    demo,
-    run,
-    publish,
-    check,
-    doctor,
-    simulate,
-    broker,
-)
+# In the order in which a person meets them, each with what the overview says of it: a line of at most 66 characters.
+COMMANDS: dict[Callable[..., None], str] = {
+    demo: "See it work: Kafka, Twilio's stand-in, a worker, a campaign.",
+    run: "Send jobs from Kafka to Twilio, each sender at its rate.",
+    publish: "Make a campaign and its recipients jobs in Kafka.",
+    check: "Name every mistake of a config.",
+    doctor: "Look whether Kafka and Twilio are as a config says.",
+    simulate: "Stand in for Twilio, and report what was seen.",
+    broker: "Run a local Apache Kafka for development.",
+}
 
 app = typer.Typer(
     name="dispatcher",
@@ -66,5 +67,5 @@ def _help(command: Callable[..., Any]) -> str:
     return (inspect.getdoc(command) or "").replace("\nExamples:\n", "\n\b\nExamples:\n")
 
 
-for _command in COMMANDS:
-    app.command(help=_help(_command))(_command)
+for _command, _summary in COMMANDS.items():
+    app.command(help=_help(_command), short_help=_summary)(_command)

@@ -48,7 +48,10 @@ def end_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
 @pytest.mark.parametrize("arguments", ["", "-h", "--help"])
 def test_help_names_every_command_and_every_exit_code(arguments: str) -> None:
     printed = CliRunner().invoke(app, arguments).output
-    assert [name for name in NAMES if f"\n  {name} " not in printed] == []
+    lines = [line.split(maxsplit=1) for line in printed.splitlines()]
+    assert [[command.__name__, summary] for command, summary in COMMANDS.items()] == [
+        line for line in lines if line and line[0] in NAMES
+    ]
     assert all(code in printed for code in ("0 done", "1 a bug", "2 something you can mend", "130 left at once"))
 
 
