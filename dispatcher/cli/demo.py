@@ -11,6 +11,7 @@ from dispatcher.domain.duration import format_duration
 from dispatcher.domain.errors import DispatcherError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from dispatcher.demo import Progress, Verdict
@@ -55,7 +56,7 @@ def demo(
 
     process.run(main)
     verdict = verdicts[0]
-    _print_summary(verdict)
+    print_summary(verdict, stdout(), is_terminal=is_terminal())
     if verdict.troubles:
         raise typer.Exit(1)
 
@@ -83,22 +84,23 @@ class _Display:
 
     def show(self, progress: "Progress") -> None:
         if self._live is not None:
-            self._live.update(_table(progress, title=_headline(progress)), refresh=True)
+            self._live.update(table(progress, title=headline(progress), is_terminal=True), refresh=True)
         elif progress.seconds - self._last_line >= _PLAIN_LINE_EVERY:
             self._last_line = progress.seconds
-            stderr().print(_headline(progress))
+            stderr().print(headline(progress))
 
 
-def _headline(progress: "Progress") -> str:
+def headline(progress: "Progress") -> str:
+    """Say in one line how far it is."""
     done = progress.results.total()
     rate = progress.accepted / progress.seconds if progress.seconds else 0.0
     return f"{done:,} of {progress.recipients:,} done, {rate:,.0f} messages/s, {format_duration(progress.seconds)}"
 
 
-def _print_summary(verdict: "Verdict") -> None:
-    console = stdout()
+def print_summary(verdict: "Verdict", console: "Console", *, is_terminal: bool) -> None:
+    """Print what every sender did, what became of the messages, and whether that is as promised."""
     progress = verdict.progress
-    console.print(_table(progress, title=None))
+    console.print(table(progress, title=None, is_terminal=is_terminal))
     results = ", ".join(f"{count:,} {status}" for status, count in progress.results.most_common()) or "none"
     console.print(f"Results in Kafka: {results}, in {format_duration(progress.seconds)}.")
     for trouble in verdict.troubles:
@@ -107,11 +109,12 @@ def _print_summary(verdict: "Verdict") -> None:
         console.print("Every recipient has exactly one accepted message, and no sender was overrun.")
 
 
-def _table(progress: "Progress", title: str | None) -> "Table":
+def table(progress: "Progress", *, title: str | None, is_terminal: bool) -> "Table":
+    """Return what every sender did so far."""
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD if is_terminal() else None, title=title, title_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD if is_terminal else None, title=title, title_justify="left", pad_edge=False)
     table.add_column("sender", no_wrap=True)
     for column in ("rate", "achieved", "peak second", "deepest queue", "messages"):
         table.add_column(column, justify="right", no_wrap=True)
