@@ -15,6 +15,7 @@ from dispatcher.cli.check import check
 from dispatcher.cli.demo import demo
 from dispatcher.cli.doctor import doctor
 from dispatcher.cli.publish import publish
+from dispatcher.cli.receive import receive
 from dispatcher.cli.run import run
 from dispatcher.cli.simulate import simulate
 
@@ -22,6 +23,7 @@ from dispatcher.cli.simulate import simulate
 COMMANDS: dict[Callable[..., None], str] = {
     demo: "See it work: Kafka, Twilio's stand-in, a worker, a campaign.",
     run: "Send jobs from Kafka to Twilio, each sender at its rate.",
+    receive: "Keep what Twilio calls back with, and answer.",
     publish: "Make a campaign and its recipients jobs in Kafka.",
     check: "Name every mistake of a config.",
     doctor: "Look whether Kafka and Twilio are as a config says.",

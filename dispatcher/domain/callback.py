@@ -1,0 +1,27 @@
+"""What Twilio called us about: the contract with whoever reads the callbacks topic."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+
+class Callback(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One request of Twilio's whose signature fits.
+
+    A `status` tells what became of a message of ours: *mid* is its job's id and *attempt* the request that made it,
+    both as we wrote them into the callback's URL; null where somebody else sent the message. An `inbound` is a message
+    to one of our numbers. *token* is the same whenever Twilio, or we after a crash, repeat a callback: readers fold by
+    it. *parameters* is all that came, but never what a message says. *received_at* is RFC 3339 in UTC.
+    """
+
+    kind: Literal["status", "inbound"]
+    mid: str | None
+    attempt: int | None
+    account: str
+    sid: str
+    status: str
+    error_code: int | None
+    token: str | None
+    parameters: Mapping[str, str]
+    received_at: str
