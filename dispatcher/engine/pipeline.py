@@ -149,7 +149,9 @@ class Pipeline:
 
     def throttle(self, campaign: str, rate: Rate | None) -> None:
         """Hold *campaign* to *rate*; None lifts it."""
-        self.hierarchy.throttle(campaign, rate, self._clock.monotonic())
+        former = self.hierarchy.throttle(campaign, rate, self._clock.monotonic())
+        if former is not None:
+            self._pacer.dissolve(former)
 
     def share(self, part: float) -> None:
         """Run every limit at *part* of itself from now on."""
@@ -225,6 +227,8 @@ class Pipeline:
             self._outcomes.conclude(message, "refused", reason=_no_sender(message))
 
     def _admit(self, message: Message, _now: float) -> bool:
+        if not message.origin.is_owned:
+            return False  # it came back after its partition had gone to another worker
         if message.job.expires_at is None or (objection := has_expired(message.job, self._clock.now())) is None:
             return True
         self._outcomes.conclude(message, objection.status, reason=objection.reason)
@@ -309,6 +313,7 @@ class Pipeline:
         if not self.in_flight:
             self.quiet.set()
         if self._halted or not self._fence.is_open(now):
+            self._pacer.look_again(lane.gates)
             return
         for gate in lane.gates:
             if gate.waiting:
@@ -359,7 +364,7 @@ class Pipeline:
 
     def _quarantine(self, sender: Sender, verdict: Declined, now: float) -> None:
         log.warning("sender quarantined", sender=sender.number, code=verdict.code, reason=verdict.reason)
-        self._refuse_stranded(self.placement.quarantine(sender, verdict.reason, now))
+        self._refuse_stranded(self.placement.quarantine([sender], verdict.reason, now))
 
     def _refuse_stranded(self, messages: list[Message]) -> None:
         for message in messages:
@@ -369,7 +374,8 @@ class Pipeline:
         """*message* was never processed: it goes again, next of its campaign, with no attempt lost."""
         lane.give_back(message)
         message.attempts -= 1
-        self.placement.back_in_line(message, lane)
+        if not self.placement.back_in_line(message, lane, self._clock.monotonic()):
+            self._refuse_stranded([message])
 
     def _by_another(self, message: Message, lane: Lane, verdict: Declined, *, barred: bool = False) -> None:
         """*message* was not processed: another sender may take it; *barred*: this one never will."""

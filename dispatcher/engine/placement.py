@@ -1,5 +1,7 @@
 """Puts messages into lanes and moves them to others: where sharding (which sender) meets pacing (when)."""
 
+from collections.abc import Iterable
+
 from dispatcher.domain.fleet import Fleet, Sender
 from dispatcher.domain.message import Message
 from dispatcher.pacing.hierarchy import Hierarchy
@@ -19,7 +21,8 @@ class Placement:
     """Every waiting message is in the lane of a sender that can take it.
 
     A message is placed once, with the sender it belongs to. It moves when that sender is quarantined, and when a
-    sender of its pool has nothing to do while it would still wait longer than the pool's *spill_after*.
+    sender of its pool has nothing to do while it would still wait longer than the pool's *spill_after*: behind others,
+    or because its own is suspended.
     """
 
     def __init__(self, fleet: Fleet, hierarchy: Hierarchy, pacer: Pacer) -> None:
@@ -56,44 +59,50 @@ class Placement:
             return False
         message.sender = sender
         lane = self.lane_of(sender, message)
-        if lane.wait(message.priority) > self._fleet.pools[message.job.pool].spill_after:
+        wait = lane.wait(message.priority) + lane.suspended_for(now)
+        if wait > self._fleet.pools[message.job.pool].spill_after:
             self._overfull[message.job.pool][lane] = None
         self._pacer.offer(lane, message, front=front)
         return True
 
-    def back_in_line(self, message: Message, lane: Lane) -> None:
-        """Let *message*, which had its turn for nothing, be the next of its campaign again."""
+    def back_in_line(self, message: Message, lane: Lane, now: float) -> bool:
+        """Let *message*, which had its turn for nothing, be the next of its campaign again; as for `place`."""
+        if lane.suspended_for(now):
+            return self.place(message, now, front=True)
         self._pacer.offer(lane, message, front=True)
+        return True
 
     def relieve(self, dry: Lane, now: float) -> None:
         """Let *dry*, which has nothing left to send, take over from a lane that makes others wait too long."""
-        if self._look_again_at.get(dry, 0.0) > now:
+        if dry.suspended_for(now) or self._look_again_at.get(dry, 0.0) > now:
             return
+        is_any_left = False
         for pool in self._pools_of[dry.sender.number]:
             overfull = self._overfull[pool.name]
             for lane in list(overfull):
-                if lane.backlog() <= pool.spill_after:
+                if lane.backlog() + lane.suspended_for(now) <= pool.spill_after or not lane.queue.count:
                     del overfull[lane]
                 elif lane is not dry and self._take_over(dry, lane, pool.name, now):
                     return
-        self._look_again_at[dry] = now + LOOK_AGAIN
+                else:
+                    is_any_left = True
+        if is_any_left:
+            self._look_again_at[dry] = now + LOOK_AGAIN
+            self._pacer.visit(dry, now + LOOK_AGAIN)
 
-    def quarantine(self, sender: Sender, reason: str, now: float) -> list[Message]:
-        """Take *sender* out for a while and place its messages anew; return those that nobody can take any more."""
-        if self.health.is_out(sender.number, now):
-            return []
-        self.health.quarantine(sender.number, reason, now)
-        waiting = [message for lane in self._hierarchy.lanes_of(sender.number) for message in lane.queue.drain()]
+    def quarantine(self, senders: Iterable[Sender], reason: str, now: float) -> list[Message]:
+        """Take *senders* out for a while and place their messages anew; return those that nobody can take any more."""
+        fresh = [sender for sender in senders if not self.health.is_out(sender.number, now)]
+        for sender in fresh:
+            self.health.quarantine(sender.number, reason, now)
+        lanes = [lane for sender in fresh for lane in self._hierarchy.lanes_of(sender.number)]
+        waiting = [message for lane in lanes for message in lane.queue.drain()]
         return [message for message in waiting if not self.place(message, now)]
 
     def quarantine_account(self, account: str, reason: str, now: float) -> list[Message]:
-        """Take every sender of *account* out; return the messages that nobody can take any more."""
-        return [
-            message
-            for sender in self._fleet.senders.values()
-            if sender.account == account
-            for message in self.quarantine(sender, reason, now)
-        ]
+        """Take every sender of *account* out, as in `quarantine`."""
+        senders = self._fleet.senders.values()
+        return self.quarantine((sender for sender in senders if sender.account == account), reason, now)
 
     def _take_over(self, dry: Lane, full: Lane, pool: str, now: float) -> bool:
         """Move the first of *full*'s messages that *dry* can take; say whether there were any."""
@@ -127,6 +136,7 @@ class Placement:
     def _suspend(self, number: str, until: float) -> None:
         for lane in self._hierarchy.lanes_of(number):
             lane.suspension.until = until
+            self._pacer.visit(lane, until)  # it may have nothing of its own then, and others too much
 
 
 def _capacity(hierarchy: Hierarchy, sender: Sender) -> float:

@@ -80,17 +80,17 @@ class Hierarchy:
         for lane, rate in self._nominal.items():
             lane.rate = rate * part
 
-    def throttle(self, campaign: str, rate: Rate | None, now: float) -> None:
-        """Hold *campaign* to *rate* over all its senders; None lifts it."""
+    def throttle(self, campaign: str, rate: Rate | None, now: float) -> Gate | None:
+        """Hold *campaign* to *rate* over all its senders, None lifts it; return the gate that held it until now."""
+        former = self.throttles.pop(campaign, None)
         gate = None
-        if rate is None:
-            self.throttles.pop(campaign, None)
-        else:
+        if rate is not None:
             gate = RateGate("campaign", rate.per_second, burst=rate.burst)
             gate.share(self._part, now)
             self.throttles[campaign] = gate
         for lane in self.lanes():
             lane.queue.throttle(campaign, gate)
+        return former
 
     def _queue_gates(self, rate: Rate) -> tuple[Gate, Gate]:
         per_second = rate.per_second

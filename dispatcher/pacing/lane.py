@@ -71,6 +71,10 @@ class Lane:
         for gate in self.queues:
             gate.model.accept(message.cost, now)
 
+    def suspended_for(self, now: float) -> float:
+        """Return how many seconds it is still suspended."""
+        return max(0.0, self.suspension.until - now)
+
     def wait(self, priority: int) -> float:
         """Return about how many seconds a message of class *priority* would wait here."""
         return self.queue.cost_ahead(priority) / self.rate

@@ -1,7 +1,7 @@
 """Decides which message leaves when: serves the lanes whose gates are open, and knows when to look again."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -34,6 +34,7 @@ class Pacer:
         self._depart = depart
         self._run_dry = run_dry
         self._agenda: list[tuple[float, int, Gate]] = []
+        self._visits: list[tuple[float, int, Lane]] = []
         self._order = count()
         self._fresh: deque[Lane] = deque()
 
@@ -47,8 +48,14 @@ class Pacer:
         if lane.waiting_at is None:
             self._fresh.append(lane)
 
+    def visit(self, lane: Lane, when: float) -> None:
+        """`touch` *lane* at *when*."""
+        heappush(self._visits, (when, next(self._order), lane))
+
     def run(self, now: float) -> None:
         """Let everything leave that may leave at *now*."""
+        while self._visits and self._visits[0][0] <= now:
+            self.touch(heappop(self._visits)[2])
         while self._agenda and self._agenda[0][0] <= now:
             due, _, gate = heappop(self._agenda)
             if due == gate.due:
@@ -76,11 +83,25 @@ class Pacer:
                 lane = waiter
             self._serve(lane, now)
 
+    def look_again(self, gates: Iterable[Gate]) -> None:
+        """Something happened that may have opened *gates*, but nobody may leave now: the next `run` will see."""
+        for gate in gates:
+            if gate.waiting:
+                self._schedule(gate, 0.0)
+
+    def dissolve(self, gate: Gate) -> None:
+        """*gate* of a campaign holds nobody any more: what waits at it goes on."""
+        while gate.waiting:
+            flow: Flow = gate.waiting.popleft()
+            flow.queue.release(flow)
+            self.touch(flow.queue.lane)
+
     def next_due(self) -> float:
         """Return when `run` has to be called next; inf: not before something happens."""
         if self._fresh:
             return 0.0
-        return self._agenda[0][0] if self._agenda else inf
+        due = self._agenda[0][0] if self._agenda else inf
+        return min(due, self._visits[0][0]) if self._visits else due
 
     def hold(self, gate: Gate, flow: Flow, now: float) -> None:
         """Let *flow* wait at the *gate* of its campaign."""

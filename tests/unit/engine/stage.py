@@ -1,0 +1,190 @@
+"""A pipeline on a stage: its clock, its Kafka and its Twilio are in the test's hand."""
+
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from random import Random
+from typing import Any, cast
+from urllib.parse import parse_qs
+
+import msgspec
+
+from dispatcher.delivery.request import Request, RequestMaker
+from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
+from dispatcher.domain.fence import Fence
+from dispatcher.domain.fleet import Fleet, PriorityClass
+from dispatcher.domain.journal import Intent
+from dispatcher.domain.message import Message, Origin
+from dispatcher.domain.outcome import Result
+from dispatcher.domain.topics import Topics
+from dispatcher.engine.pipeline import Pipeline
+from dispatcher.outcomes.publisher import Record
+from dispatcher.outcomes.results import Outcomes
+from tests.clock import FakeClock
+from tests.unit.pacing.making import Desk
+
+Reply = Answer | NotSent | NoAnswer
+PRIORITIES = (
+    PriorityClass(name="urgent", topic="campaign.jobs.urgent", weight=9),
+    PriorityClass(name="bulk", topic="campaign.jobs", weight=1),
+)
+
+
+def accepted(request: Request) -> Answer:
+    return Answer(201, msgspec.json.encode({"sid": f"SM-{request.message.job.id}", "num_segments": "1"}))
+
+
+def declined(code: int, status: int = 400) -> Answer:
+    return Answer(status, msgspec.json.encode({"code": code, "message": "no", "status": status}))
+
+
+TOO_MANY = declined(20429, 429)
+
+
+class _Press:
+    """Takes records and has them safe at once."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self.letters: list[Record] = []
+
+    def add(self, topic: str, record: Record) -> None:
+        if topic == Topics().results:
+            self.results.append(msgspec.json.decode(record.value, type=Result))
+        else:
+            self.letters.append(record)
+        record.origin.settle(record.offset)
+
+
+class _Journal:
+    """Takes intents; they are safe when `Stage` says so."""
+
+    def __init__(self) -> None:
+        self.intents: list[Intent] = []
+        self.unsafe: list[Message] = []
+        self.voided: list[int] = []
+
+    def intend(self, message: Message, intent: Intent) -> None:
+        self.intents.append(intent)
+        self.unsafe.append(message)
+
+    def void(self, _origin: Origin, offset: int) -> None:
+        self.voided.append(offset)
+
+
+class Stage:
+    """Runs a pipeline over *fleet*. Twilio says what *twilio* returns for a request, *latency* seconds later.
+
+    None for a reply keeps Twilio silent until `reply` is called.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        *,
+        twilio: Callable[[Request], Reply | None] = accepted,
+        latency: float = 0.1,
+        public_url: str | None = None,
+        priorities: Sequence[PriorityClass] = PRIORITIES,
+    ) -> None:
+        self.clock = FakeClock()
+        self.twilio = twilio
+        self.latency = latency
+        self.desk = Desk()
+        self.sent: list[Request] = []
+        self.times: list[float] = []
+        self.open: list[Request] = []
+        self.press = _Press()
+        self.journal = _Journal()
+        self.fence = Fence(lease=inf)
+        self.fence.renew(self.clock.monotonic())
+        self.runs = 0
+        self._offsets = count()
+        self._order = count()
+        self._replies: list[tuple[float, int, Request, Reply]] = []
+        self.pipeline = Pipeline(
+            fleet=fleet,
+            priorities=tuple(priorities),
+            queue_target=1.0,
+            in_doubt_hold_off=25.0,
+            requests=RequestMaker(fleet.pools, public_url),
+            ledger=cast("Any", self.journal),
+            outcomes=Outcomes(cast("Any", self.press), Topics(), self.clock),
+            fence=self.fence,
+            clock=self.clock,
+            random=Random(1),
+            send=self._send,
+        )
+        self.pipeline.resume()
+
+    def receive(self, priority: int = 1, **job: Any) -> int:
+        """Feed a job to the pipeline; what is not given is usual. Return its offset."""
+        offset = next(self._offsets)
+        usual = {"id": f"job-{offset}", "campaign": "spring", "to": f"+1206555{offset:04}", "pool": "all", "body": "Hi"}
+        self.receive_bytes(msgspec.json.encode(usual | job), priority, offset=offset)
+        return offset
+
+    def receive_bytes(self, value: bytes | None, priority: int = 1, *, offset: int | None = None) -> None:
+        self.pipeline.receive(
+            self.desk,
+            next(self._offsets) if offset is None else offset,
+            key=b"key",
+            value=value,
+            appended_at=self.clock.now().timestamp(),
+            priority=priority,
+        )
+
+    def reply(self, request: Request, reply: Reply) -> None:
+        """Twilio answers *request*, which it had been silent about, now."""
+        self.open.remove(request)
+        self.pipeline.answered(request, reply)
+
+    def run(self, seconds: float = 0.0) -> None:
+        """Let *seconds* pass, and all happen that happens in them."""
+        until = self.clock.monotonic() + seconds
+        self.hand_over_intents()
+        while True:
+            due = min(self.pipeline.next_due(), self._replies[0][0] if self._replies else inf)
+            if due > until:
+                self.clock.advance(until - self.clock.monotonic())
+                return
+            self.clock.advance(max(0.0, due - self.clock.monotonic()))
+            while self._replies and self._replies[0][0] <= self.clock.monotonic():
+                _, _, request, reply = heappop(self._replies)
+                self.pipeline.answered(request, reply)
+                self.hand_over_intents()
+            if self.pipeline.next_due() <= self.clock.monotonic():
+                self.runs += 1
+                self.pipeline.run()
+                self.hand_over_intents()
+
+    def hand_over_intents(self) -> None:
+        """The journal has what it was told."""
+        while self.journal.unsafe:
+            safe, self.journal.unsafe = self.journal.unsafe, []
+            self.pipeline.intended(safe)
+
+    def _send(self, request: Request) -> None:
+        self.sent.append(request)
+        self.times.append(self.clock.monotonic())
+        if (reply := self.twilio(request)) is None:
+            self.open.append(request)
+        else:
+            heappush(self._replies, (self.clock.monotonic() + self.latency, next(self._order), request, reply))
+
+    @property
+    def results(self) -> list[Result]:
+        return self.press.results
+
+    @property
+    def letters(self) -> list[Record]:
+        return self.press.letters
+
+    def senders(self) -> list[str]:
+        """Return the number that each request left by."""
+        return [parse_qs(request.form.decode())["From"][0] for request in self.sent]
+
+    def ids(self) -> list[str]:
+        """Return the job that each request was for."""
+        return [request.message.job.id for request in self.sent]

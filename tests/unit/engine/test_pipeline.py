@@ -1,0 +1,559 @@
+"""The life of a job: whatever Twilio says, it ends with one result or is sent once more."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from random import Random
+from typing import Literal
+from urllib.parse import parse_qs
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dispatcher.delivery.request import Request
+from dispatcher.delivery.verdict import CODES, Answer, NoAnswer, NotSent, Reaction
+from dispatcher.domain.fleet import Fleet, Pool
+from dispatcher.domain.rate import Rate
+from tests.unit.engine.stage import TOO_MANY, Reply, Stage, accepted, declined
+from tests.unit.pacing.making import make_account, make_fleet, make_sender
+
+InDoubt = Literal["resend", "unknown"]
+ACCOUNTS = (make_account("main"), make_account("promo", parent="main"))
+
+
+def two_senders(in_doubt: InDoubt = "resend") -> Fleet:
+    """A pool of two senders, one in each account."""
+    senders = [make_sender("72345", 100), make_sender("72346", 100, account="promo")]
+    return make_fleet(
+        senders, accounts=ACCOUNTS, pools=[Pool(name="all", senders=("72345", "72346"), in_doubt=in_doubt)]
+    )
+
+
+def one_sender(rate: float = 100) -> Fleet:
+    return make_fleet([make_sender("72345", rate)])
+
+
+def script(
+    replies: Iterable[Reply | None], then: Callable[[Request], Reply] = accepted
+) -> Callable[[Request], Reply | None]:
+    """Return a Twilio that gives *replies* one by one, and then does as *then* says."""
+    left = iter(replies)
+
+    def twilio(request: Request) -> Reply | None:
+        return next(left, None) or then(request)
+
+    return twilio
+
+
+# ---------------------------------------------------------------------- the usual
+
+
+def test_a_job_is_sent_accepted_and_settled() -> None:
+    stage = Stage(one_sender(), public_url="https://hooks.example.com")
+    offset = stage.receive(id="spring-1", body="Hi Ana", to="+12065550142")
+    stage.run(1)
+    form = parse_qs(stage.sent[0].form.decode())
+    assert (form["From"], form["To"], form["Body"]) == (["72345"], ["+12065550142"], ["Hi Ana"])
+    result = stage.results[0]
+    assert (result.id, result.status, result.sender, result.account) == ("spring-1", "accepted", "72345", "main")
+    assert (result.sid, result.segments, result.attempts) == ("SM-spring-1", 1, 1)
+    assert (result.job.topic, result.job.offset) == ("campaign.jobs", offset)
+    assert result.at == "2026-11-24T18:00:00.100+00:00"
+    assert stage.desk.settled == [offset]
+
+
+def test_where_twilio_does_not_know_the_segments_our_count_stands() -> None:
+    stage = Stage(one_sender(), twilio=lambda _: Answer(201, b'{"sid":"SM1","num_segments":"0"}'))
+    stage.receive(body="x" * 400)
+    stage.run(1)
+    assert stage.results[0].segments == 3
+
+
+def test_a_message_with_media_counts_as_one() -> None:
+    stage = Stage(one_sender(), twilio=lambda _: Answer(201, b'{"sid":"MM1","num_segments":"0"}'))
+    stage.receive(body="x" * 400, media_urls=["https://example.com/a.png"])
+    stage.run(1)
+    assert stage.results[0].segments == 1
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b'{"id":"a"}'])
+def test_what_is_no_job_becomes_a_dead_letter_and_stops_nothing(value: bytes | None) -> None:
+    stage = Stage(one_sender())
+    stage.receive_bytes(value)
+    stage.receive()
+    stage.run(1)
+    assert [result.status for result in stage.results] == ["accepted"]
+    assert len(stage.letters) == 1
+    assert stage.letters[0].value == (value or b"")
+    assert stage.desk.settled == [0, 1]
+
+
+def test_a_job_for_a_pool_that_nobody_knows_becomes_a_dead_letter() -> None:
+    stage = Stage(one_sender())
+    stage.receive(pool="newsletter")
+    stage.run(1)
+    assert not stage.sent
+    assert b"no pool 'newsletter'" in dict(stage.letters[0].headers)["reason"]
+
+
+def test_a_recipient_that_no_sender_of_the_pool_reaches_is_refused() -> None:
+    stage = Stage(make_fleet([make_sender("72345", 100, prefixes=("+1",))]))
+    stage.receive(to="+447911123456")
+    stage.run(1)
+    assert [(result.status, result.attempts) for result in stage.results] == [("refused", 0)]
+    assert "+44" in (stage.results[0].reason or "")
+    assert "7911123456" not in (stage.results[0].reason or "")
+
+
+def test_a_body_that_twilio_would_not_take_is_refused_unsent() -> None:
+    stage = Stage(one_sender())
+    stage.receive(body="x" * 1601)
+    stage.run(1)
+    assert not stage.sent
+    assert [result.status for result in stage.results] == ["refused"]
+
+
+# ---------------------------------------------------------------------- what Twilio says
+
+
+EXPECTED = {
+    Reaction.REFUSE: "refused",
+    Reaction.OPTED_OUT: "suppressed",
+    Reaction.OUR_BUG: "dead",
+}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_leads_to_one_result_or_to_another_request(code: int) -> None:
+    reaction, reason = CODES[code]
+    stage = Stage(two_senders(), twilio=script([declined(code)]))
+    stage.receive()
+    stage.run(3)
+    [result] = stage.results
+    if reaction in EXPECTED:
+        assert (result.status, result.code, result.reason) == (EXPECTED[reaction], code, reason)
+        assert len(stage.sent) == 1
+        return
+    assert result.status == "accepted"
+    first, second = stage.senders()
+    assert (first == second) is (reaction is Reaction.SLOW_FAMILY)
+    # What Twilio refused as such is an attempt; what it had no time for is none.
+    assert result.attempts == (1 if reaction is Reaction.SLOW_FAMILY else 2)
+    assert result.sender == second
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 1000))
+def test_whatever_is_answered_in_whatever_order_each_job_ends_with_one_result(data: st.DataObject, seed: int) -> None:
+    random = Random(seed)
+    replies: list[Reply] = [
+        declined(random.choice(tuple(CODES))),
+        TOO_MANY,
+        Answer(500, b"<html>"),
+        NoAnswer("Twilio did not answer in time"),
+        NotSent("no connection"),
+        Answer(404, b"{}"),
+        Answer(201, b"garbage"),
+    ]
+
+    def twilio(request: Request) -> Reply | None:
+        if random.random() < 0.1:
+            return None
+        # From the sixth request for a message on, Twilio has had enough.
+        again = sum(other.message is request.message for other in stage.sent)
+        return accepted(request) if again > 5 or random.random() < 0.5 else random.choice(replies)
+
+    stage = Stage(two_senders(in_doubt="unknown"), twilio=twilio)
+    for _ in range(data.draw(st.integers(1, 40))):
+        stage.receive(campaign=random.choice("ab"))
+        if random.random() < 0.3:
+            stage.run(random.uniform(0, 0.2))
+    for _ in range(40):
+        stage.run(60)
+        for request in list(stage.open):
+            stage.reply(request, accepted(request))
+        for doubt in stage.pipeline.doubts.due(stage.clock.monotonic()):
+            stage.pipeline.not_found(doubt)
+    assert Counter(result.job.offset for result in stage.results) == Counter(stage.desk.settled)
+    assert sorted(stage.desk.settled) == list(range(len(stage.results)))
+    assert {result.status for result in stage.results} <= {"accepted", "refused", "suppressed", "dead", "unknown"}
+    assert stage.pipeline.in_flight == 0
+    assert stage.pipeline.quiet.is_set()
+
+
+def test_a_429_costs_no_attempt_and_the_campaign_keeps_its_order() -> None:
+    stage = Stage(one_sender(1000), twilio=lambda _: None)
+    for _ in range(10):
+        stage.receive()
+    stage.run(0.05)
+    assert stage.ids() == [f"job-{number}" for number in range(10)]
+    for request in reversed(list(stage.open)):
+        stage.reply(request, TOO_MANY)
+    del stage.sent[:]
+    stage.twilio = accepted
+    stage.run(30)
+    assert stage.ids() == [f"job-{number}" for number in range(10)]
+    assert {result.attempts for result in stage.results} == {1}
+    assert len(stage.results) == 10
+
+
+def test_retry_after_is_waited_for() -> None:
+    stage = Stage(one_sender(), twilio=script([Answer(429, b"", retry_after=5.0)]))
+    stage.receive()
+    stage.run(20)
+    first, second = stage.times
+    assert second - first >= 5.0
+    assert stage.results[0].status == "accepted"
+
+
+def test_when_twilio_cannot_be_reached_the_message_goes_again_and_again() -> None:
+    stage = Stage(one_sender(), twilio=script([NotSent("no connection to Twilio")] * 7))
+    stage.receive()
+    stage.run(120)
+    assert [(result.status, result.attempts) for result in stage.results] == [("accepted", 1)]
+    assert len(stage.sent) == 8
+
+
+def test_a_sender_whose_queue_is_full_rests_and_its_messages_go_by_another() -> None:
+    fleet = two_senders()
+    stage = Stage(
+        fleet, twilio=lambda request: declined(21611, 429) if b"From=72345" in request.form else accepted(request)
+    )
+    for _ in range(300):
+        stage.receive()
+    stage.run(29)
+    assert Counter(result.status for result in stage.results) == {"accepted": 300}
+    assert {result.sender for result in stage.results} == {"72346"}
+    # What was in flight met it too; then nothing more was tried.
+    assert 1 <= stage.senders().count("72345") <= 30
+    stage.twilio = accepted
+    stage.run(2)
+    stage.receive(to=next(result.to for result in stage.results if result.attempts == 2))
+    stage.run(5)
+    assert stage.senders()[-1] == "72345", "its quarantine has ended by itself"
+
+
+def test_when_all_senders_rest_their_messages_wait_and_are_not_lost() -> None:
+    stage = Stage(one_sender(), twilio=script([declined(21611, 429)]))
+    stage.receive()
+    stage.run(29.9)
+    assert not stage.results
+    stage.run(1)
+    assert stage.results[0].status == "accepted"
+
+
+def test_of_two_resting_senders_the_one_that_is_back_first_takes_all() -> None:
+    """The other may rest for half an hour; a message does not wait for it."""
+    fleet = two_senders()
+    stage = Stage(fleet)
+    health = stage.pipeline.placement.health
+    for _ in range(4):
+        now = stage.clock.monotonic()
+        health.quarantine("72345", "its queue is full", now)
+        stage.run(health.quarantines["72345"].until - now)
+    stage.pipeline.placement.quarantine(fleet.senders.values(), "stopped", stage.clock.monotonic())
+    assert health.quarantines["72345"].length > 400
+    for _ in range(20):
+        stage.receive()
+    stage.run(35)
+    assert Counter(stage.senders()) == {"72346": 20}
+
+
+def test_an_account_that_is_stopped_sends_nothing_and_its_messages_go_by_another() -> None:
+    stage = Stage(
+        two_senders(),
+        twilio=lambda request: declined(20003, 401) if request.account == "main" else accepted(request),
+    )
+    for _ in range(100):
+        stage.receive()
+    stage.run(20)
+    assert Counter(result.status for result in stage.results) == {"accepted": 100}
+    assert {result.account for result in stage.results} == {"promo"}
+
+
+def test_a_429_that_comes_when_its_sender_rests_already_is_no_reason_to_wait_with_it() -> None:
+    stage = Stage(two_senders(), twilio=lambda _: None)
+    for _ in range(40):
+        stage.receive()
+    stage.run(0.3)
+    by_first = [request for request in stage.open if b"From=72345" in request.form]
+    stage.twilio = accepted
+    stage.reply(by_first[0], declined(21611, 429))
+    for request in by_first[1:]:
+        stage.reply(request, TOO_MANY)
+    for request in list(stage.open):
+        if request not in by_first:
+            stage.reply(request, accepted(request))
+    stage.run(25)
+    assert len(stage.results) == 40, "nothing waits for the sender that rests"
+
+
+def test_a_message_that_no_sender_can_send_is_refused_with_twilios_reason() -> None:
+    stage = Stage(two_senders(), twilio=lambda _: declined(21612))
+    stage.receive()
+    stage.run(5)
+    assert [(result.status, result.code, result.attempts) for result in stage.results] == [("refused", 21612, 2)]
+    assert set(stage.senders()) == {"72345", "72346"}
+
+
+def test_a_closed_country_is_left_to_the_other_account() -> None:
+    stage = Stage(
+        two_senders(), twilio=lambda request: declined(21408) if request.account == "main" else accepted(request)
+    )
+    for number in range(50):
+        stage.receive(to=f"+4479111234{number:02}")
+    stage.run(5)
+    tried = stage.senders().count("72345")
+    for number in range(50):
+        stage.receive(to=f"+4479111235{number:02}")
+    stage.run(5)
+    assert stage.senders().count("72345") == tried, "once it is known, nobody tries"
+    assert {result.status for result in stage.results} == {"accepted"}
+    stage.receive(to="+12065550100", id="us")
+    stage.twilio = accepted
+    stage.run(1)
+    assert stage.results[-1].status == "accepted"
+
+
+def test_a_family_that_is_too_fast_pauses_as_a_whole() -> None:
+    stage = Stage(two_senders(), twilio=script([declined(63017, 429)]))
+    for _ in range(20):
+        stage.receive()
+    stage.run(0.2)
+    paused_at = stage.times[0] + stage.latency
+    stage.run(10)
+    assert not [at for at in stage.times if paused_at < at < paused_at + 0.99]
+    assert {result.attempts for result in stage.results} == {1}
+    assert len(stage.results) == 20
+
+
+# ---------------------------------------------------------------------- in doubt
+
+
+@pytest.mark.parametrize(
+    "reply", [Answer(500, b'{"code":20500}'), Answer(503, b""), Answer(201, b"{"), NoAnswer("the connection broke")]
+)
+def test_what_may_have_been_accepted_is_not_sent_again_and_not_concluded(reply: Reply) -> None:
+    stage = Stage(two_senders(), twilio=script([reply]))
+    stage.receive()
+    stage.run(24.9)
+    assert len(stage.sent) == 1
+    assert not stage.results
+    assert not stage.pipeline.doubts.due(stage.clock.monotonic()), "its hold-off is not over"
+    stage.run(0.2)
+    assert len(stage.pipeline.doubts.due(stage.clock.monotonic())) == 1
+
+
+def test_what_was_found_at_twilio_is_accepted() -> None:
+    stage = Stage(two_senders(), twilio=script([Answer(500, b"")]))
+    stage.receive()
+    stage.run(26)
+    [doubt] = stage.pipeline.doubts.due(stage.clock.monotonic())
+    stage.pipeline.found(doubt, "SM1", 0, "list")
+    assert [(result.status, result.sid, result.segments) for result in stage.results] == [("accepted", "SM1", 1)]
+    assert stage.pipeline.knows_sid("SM1")
+
+
+@pytest.mark.parametrize(("policy", "status", "requests"), [("unknown", "unknown", 1), ("resend", "accepted", 2)])
+def test_what_was_not_found_is_up_to_its_pool(policy: InDoubt, status: str, requests: int) -> None:
+    stage = Stage(two_senders(in_doubt=policy), twilio=script([NoAnswer("Twilio did not answer in time")]))
+    stage.receive()
+    stage.run(26)
+    [doubt] = stage.pipeline.doubts.due(stage.clock.monotonic())
+    stage.pipeline.not_found(doubt)
+    stage.run(1)
+    assert [result.status for result in stage.results] == [status]
+    assert len(stage.sent) == requests
+
+
+# ---------------------------------------------------------------------- times
+
+
+def test_a_job_is_not_sent_before_its_time() -> None:
+    stage = Stage(one_sender())
+    for seconds in (60, 30, 90):
+        stage.receive(send_at=(stage.clock.now() + timedelta(seconds=seconds)).isoformat(), id=f"in-{seconds}")
+    began = stage.clock.monotonic()
+    stage.run(29.9)
+    assert not stage.sent
+    stage.run(120)
+    assert stage.ids() == ["in-30", "in-60", "in-90"]
+    for at, due in zip(stage.times, (30, 60, 90), strict=True):
+        assert at - began == pytest.approx(due, abs=0.001)
+    assert stage.runs < 20, "nothing polls for it"
+
+
+def test_a_job_whose_turn_comes_too_late_expires_unsent() -> None:
+    stage = Stage(one_sender(rate=1))
+    for number in range(5):
+        stage.receive(id=f"job-{number}", expires_at=(stage.clock.now() + timedelta(seconds=2.5)).isoformat())
+    stage.run(20)
+    assert stage.ids() == ["job-0", "job-1", "job-2"]
+    assert Counter(result.status for result in stage.results) == {"accepted": 3, "expired": 2}
+    assert {result.attempts for result in stage.results if result.status == "expired"} == {0}
+
+
+def test_a_job_that_came_too_late_expires_at_once() -> None:
+    stage = Stage(one_sender())
+    stage.receive(expires_at=(stage.clock.now() - timedelta(seconds=1)).isoformat())
+    assert [result.status for result in stage.results] == ["expired"]
+
+
+# ---------------------------------------------------------------------- stop and go
+
+
+def test_nothing_leaves_while_it_is_halted_and_quiet_says_when_all_is_back() -> None:
+    stage = Stage(one_sender(1000), twilio=lambda _: None)
+    for _ in range(30):
+        stage.receive()
+    stage.run(0.01)
+    in_flight = len(stage.open)
+    assert stage.pipeline.in_flight == in_flight > 0
+    stage.pipeline.halt()
+    stage.receive()
+    stage.run(10)
+    for number, request in enumerate(list(stage.open)):
+        assert not stage.pipeline.quiet.is_set()
+        stage.reply(request, TOO_MANY if number % 2 else accepted(request))
+    assert stage.pipeline.quiet.is_set()
+    stage.run(10)
+    assert len(stage.sent) == in_flight
+
+
+def test_what_waited_when_it_was_halted_leaves_when_it_goes_on() -> None:
+    stage = Stage(one_sender(1000), twilio=lambda _: None)
+    for _ in range(100):
+        stage.receive()
+    stage.run(0.5)
+    stage.pipeline.halt()
+    for request in list(stage.open):
+        stage.reply(request, accepted(request))
+    stage.twilio = accepted
+    stage.pipeline.resume()
+    stage.run(10)
+    assert len(stage.results) == 100
+
+
+@pytest.mark.parametrize("rate", [1000, 2], ids=["at the account's concurrency", "at Twilio's queue"])
+def test_after_a_rebalance_in_full_flight_the_jobs_read_anew_leave(rate: float) -> None:
+    """Everything waits for answers, which come while nothing may leave; then partitions are handed out anew."""
+    stage = Stage(one_sender(rate), twilio=lambda _: None)
+    for _ in range(100):
+        stage.receive()
+    stage.run(20)
+    stage.pipeline.halt()
+    for request in list(stage.open):
+        stage.reply(request, accepted(request))
+    stage.pipeline.forget()
+    before = len(stage.results)
+    stage.twilio = accepted
+    stage.pipeline.share(0.5)
+    stage.pipeline.resume()
+    for _ in range(10):
+        stage.receive()
+    stage.run(30)
+    assert len(stage.results) == before + 10
+
+
+def test_after_the_lease_ran_out_and_was_renewed_what_waits_leaves() -> None:
+    stage = Stage(one_sender(1000), twilio=lambda _: None)
+    for _ in range(100):
+        stage.receive()
+    stage.run(0.5)
+    stage.fence.close()
+    for request in list(stage.open):
+        stage.reply(request, accepted(request))
+    sent = len(stage.sent)
+    stage.run(5)
+    assert len(stage.sent) == sent
+    stage.twilio = accepted
+    stage.fence.renew(stage.clock.monotonic())
+    stage.run(10)
+    assert len(stage.results) == 100
+
+
+def test_what_was_forgotten_is_not_sent() -> None:
+    stage = Stage(one_sender(10))
+    stage.receive(send_at=(stage.clock.now() + timedelta(seconds=5)).isoformat())
+    for _ in range(50):
+        stage.receive()
+    stage.run(1)
+    stage.pipeline.halt()
+    stage.run(1)
+    stage.pipeline.forget()
+    stage.pipeline.resume()
+    sent = len(stage.sent)
+    stage.run(60)
+    assert len(stage.sent) == sent
+    assert len(stage.results) == sent
+
+
+def test_a_429_that_comes_after_the_partition_has_gone_is_not_followed_by_another_request() -> None:
+    stage = Stage(one_sender(), twilio=lambda _: None)
+    stage.receive()
+    stage.run(0.1)
+    stage.pipeline.halt()
+    stage.pipeline.forget()
+    stage.desk.is_owned = False
+    stage.pipeline.resume()
+    stage.reply(stage.open[0], TOO_MANY)
+    stage.run(60)
+    assert len(stage.sent) == 1, "its new owner sends it"
+    assert not stage.results
+
+
+# ---------------------------------------------------------------------- campaigns
+
+
+def test_a_throttled_campaign_goes_at_its_own_rate() -> None:
+    stage = Stage(one_sender(100))
+    stage.pipeline.throttle("slow", Rate(5, "s"))
+    for _ in range(200):
+        stage.receive(campaign="slow")
+    stage.run(10)
+    assert 48 <= len(stage.sent) <= 51
+
+
+@pytest.mark.parametrize("rate", [None, Rate(50, "s")])
+def test_a_throttle_that_is_lifted_or_raised_holds_nobody_any_longer(rate: Rate | None) -> None:
+    stage = Stage(one_sender(100))
+    stage.pipeline.throttle("slow", Rate(1, "h"))
+    for _ in range(20):
+        stage.receive(campaign="slow")
+    stage.run(10)
+    assert len(stage.sent) == 1
+    stage.pipeline.throttle("slow", rate)
+    stage.run(5)
+    assert len(stage.sent) == 20
+
+
+def test_a_throttle_holds_what_waits_already() -> None:
+    stage = Stage(one_sender(10))
+    for _ in range(100):
+        stage.receive(campaign="slow")
+    stage.run(1)
+    sent = len(stage.sent)
+    stage.pipeline.throttle("slow", Rate(1, "s"))
+    stage.run(10)
+    assert len(stage.sent) - sent <= 11
+
+
+def test_an_urgent_message_goes_before_bulk() -> None:
+    stage = Stage(one_sender(10))
+    for _ in range(100):
+        stage.receive(priority=1)
+    stage.run(2)
+    stage.receive(priority=0, id="code")
+    stage.run(0.35)
+    assert "code" in stage.ids()
+
+
+def test_the_gauges_can_be_read_at_any_time() -> None:
+    stage = Stage(two_senders(), twilio=lambda _: None)
+    stage.pipeline.measure()
+    stage.pipeline.throttle("spring", Rate(1, "s"))
+    for _ in range(100):
+        stage.receive()
+    stage.run(2)
+    stage.pipeline.measure()
