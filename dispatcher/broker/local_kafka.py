@@ -54,7 +54,7 @@ class LocalKafka:
 
     *port* 0 takes a free one. Without *data_dir* the data live in a temporary folder until `close`. The calls block:
     start it before the event loop or in a thread. It runs in a session of its own, so Ctrl-C at the terminal does not
-    end it behind the back of whoever started it. Every failure is a `DispatcherError`.
+    end it behind the back of whoever started it; it ends when that one is killed. Every failure is a `DispatcherError`.
     """
 
     def __init__(self, *, port: int = 0, data_dir: Path | None = None) -> None:
@@ -62,6 +62,7 @@ class LocalKafka:
         self._temporary = data_dir is None
         self._folder = data_dir.absolute() if data_dir else Path(tempfile.mkdtemp(prefix="dispatcher-kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
@@ -90,6 +91,7 @@ class LocalKafka:
                     stderr=log,
                     start_new_session=True,
                 )
+            self._watcher = _end_with_us(self._process.pid)
             self._wait_until_ready(self._process)
         except BaseException:
             self.kill()
@@ -111,6 +113,11 @@ class LocalKafka:
 
     def kill(self) -> None:
         """End the process as a crash would (SIGKILL); `start` brings it back with its data."""
+        # The watcher first: a process id that is free again may soon be another's.
+        if self._watcher:
+            self._watcher.kill()
+            self._watcher.communicate()
+            self._watcher = None
         if self._process:
             self._process.kill()
             self._process.wait()
@@ -191,6 +198,17 @@ class LocalKafka:
             return DispatcherError(f"{what}: it needs Java 17 or newer; point JAVA_HOME to one")
         tail = "".join(f"\n  {line}" for line in log.splitlines()[-_LINES_SHOWN:])
         return DispatcherError(f"{what}; the end of its log:{tail}")
+
+
+def _end_with_us(pid: int) -> subprocess.Popen[bytes]:
+    """Start what ends *pid* when we are killed: then the pipe that it reads from closes."""
+    return subprocess.Popen(  # noqa: S603 - a constant
+        ["/bin/sh", "-c", 'read -r _; kill "$0"', str(pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _takes_work(port: int) -> bool:

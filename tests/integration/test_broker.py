@@ -74,7 +74,7 @@ def test_the_command_says_when_it_is_ready_and_ends_with_its_kafka(tmp_path: Pat
         assert command.stdout is not None
         ready = command.stdout.readline()
         assert ready == f"Kafka {jars.VERSION} answers at 127.0.0.1:{port}; Ctrl-C ends it.\n"
-        (kafka,) = psutil.Process(command.pid).children()
+        kafka = kafka_of(command)
         folder = Path(kafka.cmdline()[-1]).parent
         assert folder.parent == tmp_path
         command.send_signal(signal.SIGTERM)
@@ -95,10 +95,24 @@ def test_the_command_says_so_when_its_kafka_dies(tmp_path: Path) -> None:
     with started(tmp_path, free_port()) as command:
         assert command.stdout is not None
         command.stdout.readline()
-        psutil.Process(command.pid).children()[0].kill()
+        kafka_of(command).kill()
         _, errors = command.communicate(timeout=30)
         assert command.returncode == 2
         assert errors.startswith("dispatcher: Kafka ended by itself with exit code -9; the end of its log:\n")
+
+
+def test_a_command_that_is_killed_takes_its_kafka_with_it(tmp_path: Path) -> None:
+    with started(tmp_path, free_port()) as command:
+        assert command.stdout is not None
+        command.stdout.readline()
+        kafka = kafka_of(command)
+        command.kill()
+        kafka.wait(timeout=30)
+
+
+def kafka_of(command: subprocess.Popen[str]) -> psutil.Process:
+    children = psutil.Process(command.pid).children()
+    return next(child for child in children if "kafka.Kafka" in child.cmdline())
 
 
 def started(temporary: Path, port: int) -> subprocess.Popen[str]:
