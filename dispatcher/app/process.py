@@ -14,8 +14,11 @@ from dispatcher.domain.errors import DispatcherError
 LEFT_AT_ONCE = 130
 
 
-def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, insisting: bool = True) -> None:
     """Run *main* with an event that the first SIGTERM or SIGINT sets; the second one leaves at once.
+
+    Not *insisting*, a second one says nothing new: systemd sends SIGTERM to a supervisor and its workers alike, and the
+    supervisor passes its own on.
 
     Raises the error that ended it, taken out of its exception groups: a `DispatcherError` where there is one. An
     exception in a callback of the loop, which asyncio would only log, ends it too.
@@ -23,7 +26,7 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     bugs: list[BaseException] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_with_signals(main, bugs))
+            runner.run(_with_signals(main, bugs, insisting=insisting))
     except BaseExceptionGroup as group:
         raise _reason(group) from group
     except asyncio.CancelledError:
@@ -32,7 +35,9 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
         raise
 
 
-async def _with_signals(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], bugs: list[BaseException]) -> None:
+async def _with_signals(
+    main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], bugs: list[BaseException], *, insisting: bool
+) -> None:
     stop = asyncio.Event()
     running = asyncio.current_task()
 
@@ -44,7 +49,7 @@ async def _with_signals(main: Callable[[asyncio.Event], Coroutine[Any, Any, None
             running.cancel()
 
     def on_signal() -> None:
-        if stop.is_set():
+        if stop.is_set() and insisting:
             os._exit(LEFT_AT_ONCE)
         stop.set()
 

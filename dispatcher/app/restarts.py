@@ -16,6 +16,8 @@ POISONED_AT = 5
 POISONED_WITHIN = 300.0
 YOUNG = 10.0
 REST = 600.0
+# From the start of a process until it asks the group for partitions.
+START_UP = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +30,22 @@ class Restart:
 
 @dataclass(slots=True)
 class Restarts:
-    """What is remembered of one worker's deaths."""
+    """What is remembered of one worker's deaths.
+
+    *session_timeout* is how long the Kafka group waits for a member that fell silent.
+    """
 
     random: Random
+    session_timeout: float
     _doublings: int = 0
     _young_deaths: deque[float] = field(default_factory=deque)
 
-    def died(self, now: float, *, lived: float) -> Restart:
-        """Say when the worker that died at *now*, *lived* seconds old, is started again."""
+    def died(self, now: float, *, lived: float, left_group: bool) -> Restart:
+        """Say when the worker that died at *now*, *lived* seconds old, is started again.
+
+        *left_group* False: it had no time to say goodbye to its Kafka group. A newcomer would make all the others stop
+        and wait with it until the group has given the dead one up; until then they better go on.
+        """
         if self._is_poisoned(now, lived):
             self._young_deaths.clear()
             self._doublings = 0
@@ -45,7 +55,8 @@ class Restarts:
         ceiling = min(LONGEST_CEILING, FIRST_CEILING * 2**self._doublings)
         if ceiling < LONGEST_CEILING:
             self._doublings += 1
-        return Restart(after=self.random.uniform(0, ceiling))
+        earliest = 0.0 if left_group else self.session_timeout - START_UP
+        return Restart(after=max(earliest, self.random.uniform(0, ceiling)))
 
     def _is_poisoned(self, now: float, lived: float) -> bool:
         deaths = self._young_deaths

@@ -23,6 +23,7 @@ from dispatcher.app.worker_pages import ask, merge
 from dispatcher.clock import Clock
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.settings import Settings
+from dispatcher.transport.kafka import SESSION_TIMEOUT
 
 log = structlog.get_logger()
 
@@ -32,6 +33,8 @@ LOOK_EVERY = 0.5
 # The exit code for what an operator has to mend, and what the sentence that names it begins with (`__main__`).
 MENDABLE = 2
 SENTENCE = b"dispatcher: "
+# Exit codes of a process that ended by itself, so that its consumer took leave of the group; None: it never began.
+LEFT_GROUP = {None, 0, 1, MENDABLE}
 LONGEST_LINE = 1024 * 1024
 
 
@@ -80,7 +83,10 @@ class Supervisor:
         self._clock = clock
         json_logs = not sys.stderr.isatty()
         self._workers = [
-            Worker(Post(worker=number, page=str(folder / f"{number}.sock"), json_logs=json_logs), Restarts(random))
+            Worker(
+                Post(worker=number, page=str(folder / f"{number}.sock"), json_logs=json_logs),
+                Restarts(random, SESSION_TIMEOUT),
+            )
             for number in range(1, workers + 1)
         ]
         self._pages = {worker.post.worker: worker.post.socket for worker in self._workers}
@@ -131,7 +137,7 @@ class Supervisor:
             if ended == MENDABLE and not worker.was_ready:
                 self._refused = True
                 raise DispatcherError(worker.last_words or "a worker refuses to start; the log says why")
-            restart = worker.restarts.died(now, lived=now - born)
+            restart = worker.restarts.died(now, lived=now - born, left_group=ended in LEFT_GROUP)
             log.error(
                 "a worker dies again and again right after its start; it is left down for now, and others do its work"
                 if restart.poisoned

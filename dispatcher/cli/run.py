@@ -41,7 +41,10 @@ def run(
     if workers == 1:
         from dispatcher.app.worker import run_worker
 
-        process.run(lambda stop: run_worker(settings, SystemClock(), stop, page=post.socket if post else None))
+        process.run(
+            lambda stop: run_worker(settings, SystemClock(), stop, page=post.socket if post else None),
+            insisting=post is None,
+        )
         return
     from random import Random
 
