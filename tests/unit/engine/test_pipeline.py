@@ -345,6 +345,21 @@ def test_what_may_have_been_accepted_is_not_sent_again_and_not_concluded(reply: 
     assert len(stage.pipeline.doubts.due(stage.clock.monotonic())) == 1
 
 
+def test_what_is_in_doubt_may_lie_in_twilios_queue_so_no_other_takes_its_place() -> None:
+    stage = Stage(one_sender(rate=5), twilio=lambda _: None)
+    for _ in range(50):
+        stage.receive()
+    stage.run(20)
+    assert len(stage.sent) == 6, "a second of the rate, and one message"
+    for request in list(stage.open):
+        stage.reply(request, NoAnswer("Twilio did not answer in time"))
+    stage.run(0.15)
+    assert len(stage.sent) == 6
+    stage.twilio = accepted
+    stage.run(12)
+    assert len(stage.sent) == 50, "it drains there, and the rest follows"
+
+
 def test_what_was_found_at_twilio_is_accepted() -> None:
     stage = Stage(two_senders(), twilio=script([Answer(500, b"")]))
     stage.receive()
