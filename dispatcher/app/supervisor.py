@@ -15,6 +15,7 @@ from random import Random
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from dispatcher.app.life import Life
 from dispatcher.app.metrics import serve_page
 from dispatcher.app.post import Post
 from dispatcher.app.process import LEFT_AT_ONCE
@@ -30,12 +31,12 @@ log = structlog.get_logger()
 # Seconds that workers have to end once they are asked to: longer than they need (worker.DRAIN_TIMEOUT and closing).
 STOP_TIMEOUT = 45.0
 LOOK_EVERY = 0.5
-# The exit code for what an operator has to mend, and what the sentence that names it begins with (`__main__`).
+# The exit code for what an operator has to mend (`__main__`).
 MENDABLE = 2
-SENTENCE = b"dispatcher: "
+# It drained, or was asked to end before it had begun to work.
+ENDED_WELL = {0, LEFT_AT_ONCE}
 # Exit codes of a process that ended by itself, so that its consumer took leave of the group; None: it never began.
 LEFT_GROUP = {None, 0, 1, MENDABLE}
-LONGEST_LINE = 1024 * 1024
 
 
 async def supervise(
@@ -69,8 +70,7 @@ class Worker:
 
     post: Post
     restarts: Restarts
-    process: asyncio.subprocess.Process | None = None
-    last_words: str = ""
+    life: Life | None = None
     was_ready: bool = False
 
 
@@ -132,55 +132,43 @@ class Supervisor:
         """Run *worker*, life after life."""
         while True:
             born = self._clock.monotonic()
-            ended = await self._live(worker)
+            life = await self._live(worker)
+            code, said = (life.code, life.last_words) if life is not None else (None, "")
             now = self._clock.monotonic()
-            if ended == MENDABLE and not worker.was_ready:
+            if code == MENDABLE and not worker.was_ready:
                 self._refused = True
-                raise DispatcherError(worker.last_words or "a worker refuses to start; the log says why")
-            restart = worker.restarts.died(now, lived=now - born, left_group=ended in LEFT_GROUP)
+                raise DispatcherError(said or "a worker refuses to start; the log says why")
+            restart = worker.restarts.died(now, lived=now - born, left_group=code in LEFT_GROUP)
             log.error(
                 "a worker dies again and again right after its start; it is left down for now, and others do its work"
                 if restart.poisoned
                 else "a worker died; it is started again",
-                **_described(worker, ended),
+                worker=worker.post.worker,
+                ended=life.ended_by if life is not None else "before it began",
                 lived=round(now - born, 1),
                 again_in=round(restart.after, 1),
+                **({"said": said} if said else {}),
             )
             await self._clock.sleep(restart.after)
             self._restarted.labels(worker.post.worker).inc()
 
-    async def _live(self, worker: Worker) -> int | None:
-        """Run one process to its end and return its exit code, None if it could not begin; cancelled, let it drain."""
+    async def _live(self, worker: Worker) -> Life | None:
+        """Return a life that has ended, None if it could not begin; cancelled, end it."""
         try:
-            # Its stdin is its lifeline (see `Post`). A session of its own: Ctrl-C at the terminal reaches us alone, and
-            # the workers hear of it once, from us.
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                env={**os.environ, **worker.post.environment()},
-                stdin=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
-            )
+            worker.life = life = await Life.begin(self._command, worker.post)
         except OSError as error:
-            worker.last_words = f"the process could not be started: {error.strerror}"
+            log.error("the machine refuses to start a process", worker=worker.post.worker, error=error.strerror)  # noqa: TRY400 - its reason is enough
             return None
-        worker.process = process
-        worker.last_words = ""
         self._running.inc()
-        relay = Relay(process)
         try:
-            await relay.to_the_end()
-            await process.wait()
+            await life.to_the_end()
         finally:
-            if process.returncode is None:
-                await _end(process, relay)
-                worker.last_words = relay.last_words
-                if process.returncode and not self._refused:
-                    log.warning("a worker did not end as it should", **_described(worker, process.returncode))
-            worker.last_words = relay.last_words
-            worker.process = None
+            if life.code is None:
+                await life.end(within=STOP_TIMEOUT)
+                if life.code not in ENDED_WELL and not self._refused:
+                    log.warning("a worker did not end as it should", worker=worker.post.worker, ended=life.ended_by)
             self._running.dec()
-        return process.returncode
+        return life
 
     async def _notice_who_is_ready(self) -> None:
         """Remember who has been ready once: what keeps a worker from its first start is for an operator to mend."""
@@ -194,60 +182,7 @@ class Supervisor:
 
     def _leave_at_once(self) -> None:
         for worker in self._workers:
-            if worker.process is not None and worker.process.returncode is None:
-                worker.process.kill()
+            if worker.life is not None:
+                worker.life.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
         os._exit(LEFT_AT_ONCE)
-
-
-class Relay:
-    """Passes on to our stderr what a worker says on its own, by whole lines: two workers never share one.
-
-    The sentence with which a process ends is kept back as *last_words*: whoever knows the exit code shows it.
-    """
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._rest = b""
-        self.last_words = ""
-
-    async def to_the_end(self) -> None:
-        """Pass on until the worker says no more; can be cancelled, and called again to go on."""
-        stream = self._process.stderr
-        while stream is not None and (chunk := await stream.read(LONGEST_LINE)):
-            *lines, self._rest = (self._rest + chunk).split(b"\n")
-            if len(self._rest) > LONGEST_LINE:
-                lines.append(self._rest)
-                self._rest = b""
-            self._say(lines)
-        if self._rest:
-            self._say([self._rest])
-            self._rest = b""
-
-    def _say(self, lines: list[bytes]) -> None:
-        for line in lines:
-            if line.startswith(SENTENCE):
-                self.last_words = line.removeprefix(SENTENCE).decode(errors="replace")
-            else:
-                sys.stderr.buffer.write(line + b"\n")
-        sys.stderr.buffer.flush()
-
-
-async def _end(process: asyncio.subprocess.Process, relay: Relay) -> None:
-    """Ask *process* to end, and kill it when it has not in time."""
-    process.terminate()
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT):
-            await relay.to_the_end()
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await relay.to_the_end()
-        await process.wait()
-
-
-def _described(worker: Worker, ended: int | None) -> dict[str, object]:
-    """Return how *worker* ended, for the log."""
-    how = signal.Signals(-ended).name if ended is not None and ended < 0 else f"exit code {ended}"
-    said = {"said": worker.last_words} if worker.last_words else {}
-    return {"worker": worker.post.worker, "ended": how, **said}
