@@ -58,15 +58,16 @@ class _Lines:
         self._clock = clock
         self._stage = ""
         self._began = self._said = 0.0
+        self._done_before = 0
 
     def show(self, stage: str, done: int, total: int) -> None:
         now = self._clock.monotonic()
         if stage != self._stage:
-            self._stage, self._began, self._said = stage, now, now
+            self._stage, self._began, self._said, self._done_before = stage, now, now, done
             if not total:
                 typer.echo(f"{stage} ...", err=True)
         elif total and now - self._said >= _SECONDS_BETWEEN_LINES:
             self._said = now
-            rate = done / (now - self._began)
+            rate = (done - self._done_before) / (now - self._began)
             left = format_duration((total - done) / rate) if rate else "unknown"
             typer.echo(f"{stage}: {done:,} of {total:,} ({done / total:.0%}), {rate:,.0f}/s, {left} left", err=True)

@@ -140,22 +140,24 @@ def _plan(campaign: "Campaign", survey: "Survey", estimate: "Estimate") -> dict[
 
 
 def _sentences(campaign: "Campaign", survey: "Survey", estimate: "Estimate") -> str:
-    lines = [f"{campaign.name}: {survey.recipients:,} recipients through the pool {campaign.pool}"]
+    lines = [f"{campaign.name}: {_count(survey.recipients, 'recipient')} through the pool {campaign.pool}"]
     if survey.rejected:
-        lines.append(f"Rejected: {survey.rejected:,} rows; {survey.rejects} says why")
+        lines.append(f"Rejected: {_count(survey.rejected, 'row')}; {survey.rejects} says why")
     costs = [
-        f"{segments:,} in {survey.messages[encoding]:,} {encoding} messages"
-        if encoding
-        else f"{segments:,} messages with media"
+        f"{segments:,} in {_count(survey.messages[encoding], (encoding or 'media') + ' message')}"
         for encoding, segments in sorted(survey.segments_by_encoding.items(), key=lambda item: -item[1])
     ]
-    lines.append(f"Cost: {survey.total_segments:,} segments ({'; '.join(costs)})")
+    lines.append(f"Cost: {_count(survey.total_segments, 'segment')} ({'; '.join(costs)})")
     lines.append(f"Sending takes {format_duration(estimate.seconds)} or more, because of {estimate.bottleneck}")
     if campaign.not_before:
         lines.append(f"It begins at {campaign.not_before:%Y-%m-%d %H:%M} UTC")
     if campaign.expires_at:
         lines.append(f"What is not sent by {campaign.expires_at:%Y-%m-%d %H:%M} UTC expires")
     return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _report(done: "Publication") -> str:

@@ -4,6 +4,7 @@ Two records a campaign: `campaign/<name>` is what others read; `publishing/<name
 publishes it, renewed while it lives and removed at its end.
 """
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,8 @@ from dispatcher.transport.kafka import TopicPartition
 # Seconds between two signs of life, and the silence after which nobody waits for the next one.
 SIGN_OF_LIFE = 2.0
 SILENCE = 6.0
+# Seconds within which Kafka answers: longer than a broker that was killed takes to come back.
+ANSWER_TIMEOUT = 60.0
 PUBLISHING, PUBLISHED = "publishing", "published"
 _POLL_MS = 200
 
@@ -49,7 +52,8 @@ _decoder = msgspec.json.Decoder(CampaignRecord)
 class ControlTopic:
     """The records of the campaign *name*; *run* tells this process from all others.
 
-    *consumer* is of no group. *record* is the campaign's, as of the last time that anything was read.
+    *consumer* is of no group. *record* is the campaign's, as of the last time that anything was read. `TimeoutError`
+    when Kafka does not answer.
     """
 
     def __init__(self, producer: Any, consumer: Any, clock: Clock, *, topic: str, name: str, run: str) -> None:
@@ -74,8 +78,9 @@ class ControlTopic:
         self._consumer.assign([self._partition])
         await self._consumer.seek_to_beginning(self._partition)
         end = (await self._consumer.end_offsets([self._partition]))[self._partition]
-        while await self._consumer.position(self._partition) < end:
-            await self._read()
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            while await self._consumer.position(self._partition) < end:
+                await self._read()
 
     async def claim(self) -> None:
         """Become the only one who publishes the campaign, after `read`.
@@ -88,25 +93,29 @@ class ControlTopic:
         # and the second one finds the first's before it.
         self._claims = []
         await self.renew()
-        while self._run not in self._claims:
-            await self._read()
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            while self._run not in self._claims:
+                await self._read()
         if any(claim not in {None, self._run} for claim in self._claims[: self._claims.index(self._run)]):
             raise self._taken()
 
     async def renew(self) -> None:
         """Give a sign of life."""
-        await self._producer.send_and_wait(self._partition.topic, key=self._claim_key, value=self._run, partition=0)
+        await self._append(self._claim_key, self._run)
 
     async def release(self) -> None:
         """Let the next one begin without waiting."""
-        await self._producer.send_and_wait(self._partition.topic, key=self._claim_key, value=None, partition=0)
+        await self._append(self._claim_key, None)
 
     async def write(self, record: CampaignRecord) -> None:
         """Tell everybody about the campaign."""
-        await self._producer.send_and_wait(
-            self._partition.topic, key=self._campaign_key, value=_encode(record), partition=0
-        )
+        await self._append(self._campaign_key, _encode(record))
         self.record = record
+
+    async def _append(self, key: bytes, value: bytes | None) -> None:
+        # By itself aiokafka would wait for ever.
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            await self._producer.send_and_wait(self._partition.topic, key=key, value=value, partition=0)
 
     async def _wait_for_silence(self) -> None:
         self._claims = []

@@ -15,7 +15,14 @@ from dispatcher.domain.campaign import Campaign
 from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.job import Job
 from dispatcher.domain.settings import Settings
-from dispatcher.publishing.control import PUBLISHED, PUBLISHING, SIGN_OF_LIFE, CampaignRecord, ControlTopic
+from dispatcher.publishing.control import (
+    ANSWER_TIMEOUT,
+    PUBLISHED,
+    PUBLISHING,
+    SIGN_OF_LIFE,
+    CampaignRecord,
+    ControlTopic,
+)
 from dispatcher.publishing.partitioner import partition_of
 from dispatcher.publishing.recipients import open_recipients
 from dispatcher.publishing.resume import published_rows
@@ -31,8 +38,6 @@ from dispatcher.transport.kafka import (
     running,
 )
 
-# Longer than a broker that was killed takes to come back.
-_ANSWER_TIMEOUT = 60.0
 # Batches on their way, for each partition.
 _IN_FLIGHT = 2
 
@@ -106,7 +111,7 @@ async def _connected(campaign: Campaign, settings: Settings, clock: Clock) -> As
         ) from error
     except TimeoutError as error:
         raise KafkaUnavailableError(
-            f"Kafka did not answer for {_ANSWER_TIMEOUT:.0f} s; nothing is lost: run the command again when it does"
+            f"Kafka did not answer for {ANSWER_TIMEOUT:.0f} s; nothing is lost: run the command again when it does"
         ) from error
 
 
@@ -136,12 +141,17 @@ class _Publisher:
 
     async def run(self, survey: Survey, stop: asyncio.Event, progress: Callable[[Progress], None]) -> Publication:
         """Publish what is missing."""
+        everything = Publication(published=0, found=survey.recipients, recipients=survey.recipients)
         await self._control.read()
         if self._is_published(survey):
-            return Publication(published=0, found=survey.recipients, recipients=survey.recipients)
+            return everything
         if self._control.is_claimed:
             progress(Progress("waiting", 0, 0))
         await self._control.claim()
+        # Another process may have finished while we waited.
+        if self._is_published(survey):
+            await self._control.release()
+            return everything
         if self._control.record is None:
             found = bytearray(survey.rows + 1)
             await self._control.write(await self._begin(survey))
@@ -240,7 +250,7 @@ class _Publisher:
         batch.close()
         if not batch.record_count():
             return
-        async with asyncio.timeout(_ANSWER_TIMEOUT):
+        async with asyncio.timeout(ANSWER_TIMEOUT):
             future = await self._producer.send_batch(batch, self._topic, partition=partition)
         # Should an earlier batch fail, nobody asks for this one's fate.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -250,7 +260,7 @@ class _Publisher:
 
     async def _settle_oldest(self) -> None:
         future, records = self._in_flight.popleft()
-        async with asyncio.timeout(_ANSWER_TIMEOUT):
+        async with asyncio.timeout(ANSWER_TIMEOUT):
             await future
         self._acknowledged += records
 

@@ -1,0 +1,190 @@
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from dispatcher.domain.errors import DispatcherError
+from dispatcher.publishing.control import SIGN_OF_LIFE, SILENCE, CampaignRecord, ControlTopic
+from tests.clock import FakeClock
+
+CLAIM = b"publishing/spring"
+
+
+class Topic:
+    """A control topic in memory, as its producer and its consumer in one. Waiting for records lets time pass."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.records: list[Any] = []
+        self.read = 0
+        self.later: list[tuple[float, bytes | None]] = []
+        self.before_next_write: Callable[[], None] = lambda: None
+
+    def claim(self, run: bytes | None) -> None:
+        self.records.append(SimpleNamespace(key=CLAIM, value=run))
+
+    def claim_after(self, seconds: float, run: bytes | None) -> None:
+        self.later.append((self.clock.monotonic() + seconds, run))
+
+    async def send_and_wait(self, topic: str, *, key: bytes, value: bytes | None, partition: int) -> None:
+        assert (topic, partition) == ("control", 0)
+        self.before_next_write()
+        self.before_next_write = lambda: None
+        self.records.append(SimpleNamespace(key=key, value=value))
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        assert partitions == [TopicPartition("control", 0)]
+
+    async def seek_to_beginning(self, _: TopicPartition) -> None:
+        self.read = 0
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, len(self.records))
+
+    async def position(self, _: TopicPartition) -> int:
+        return self.read
+
+    async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        if self.read == len(self.records):
+            self.clock.advance(timeout_ms / 1000)
+            for at, run in list(self.later):
+                if at <= self.clock.monotonic():
+                    self.claim(run)
+                    self.later.remove((at, run))
+        new, self.read = self.records[self.read :], len(self.records)
+        return {TopicPartition("control", 0): new} if new else {}
+
+
+@pytest.fixture
+def topic(clock: FakeClock) -> Topic:
+    return Topic(clock)
+
+
+@pytest.fixture
+async def control(topic: Topic, clock: FakeClock) -> ControlTopic:
+    return ControlTopic(topic, topic, clock, topic="control", name="spring", run="mine")
+
+
+async def claim(control: ControlTopic) -> None:
+    await control.read()
+    await control.claim()
+
+
+async def test_a_campaign_that_nobody_publishes_is_claimed_at_once(
+    topic: Topic, control: ControlTopic, clock: FakeClock
+) -> None:
+    began = clock.monotonic()
+    await claim(control)
+
+    assert clock.monotonic() == began
+    assert [(one.key, one.value) for one in topic.records] == [(CLAIM, b"mine")]
+
+
+async def test_a_claim_that_was_released_is_none(topic: Topic, control: ControlTopic, clock: FakeClock) -> None:
+    topic.claim(b"other")
+    topic.claim(None)
+    began = clock.monotonic()
+
+    await control.read()
+    assert not control.is_claimed
+    await control.claim()
+
+    assert clock.monotonic() == began
+
+
+async def test_a_claim_that_was_left_behind_is_waited_out(
+    topic: Topic, control: ControlTopic, clock: FakeClock
+) -> None:
+    topic.claim(b"crashed")
+    began = clock.monotonic()
+
+    await control.read()
+    assert control.is_claimed
+    await control.claim()
+
+    assert clock.monotonic() - began >= SILENCE
+    assert topic.records[-1].value == b"mine"
+
+
+async def test_a_sign_of_life_of_another_process_refuses_the_claim(topic: Topic, control: ControlTopic) -> None:
+    topic.claim(b"other")
+    topic.claim_after(SIGN_OF_LIFE, b"other")
+
+    with pytest.raises(DispatcherError, match='another process is publishing the campaign "spring"'):
+        await claim(control)
+
+    assert {one.value for one in topic.records} == {b"other"}
+
+
+async def test_a_claim_that_is_released_meanwhile_is_waited_for_no_longer(
+    topic: Topic, control: ControlTopic, clock: FakeClock
+) -> None:
+    topic.claim(b"other")
+    topic.claim_after(SIGN_OF_LIFE, None)
+    began = clock.monotonic()
+
+    await claim(control)
+
+    assert clock.monotonic() - began < SILENCE
+
+
+async def test_of_two_claims_at_once_the_first_in_the_topic_has_it(topic: Topic, control: ControlTopic) -> None:
+    topic.before_next_write = lambda: topic.claim(b"faster")
+
+    with pytest.raises(DispatcherError, match="let it finish, or stop it first"):
+        await claim(control)
+
+
+async def test_a_claim_that_comes_second_takes_nothing_away(topic: Topic, control: ControlTopic) -> None:
+    await control.read()
+    await control.claim()
+    topic.claim(b"slower")
+
+    await control.renew()
+
+    assert topic.records[-1].value == b"mine"
+
+
+async def test_signs_of_life_come_more_often_than_anybody_waits_for_them() -> None:
+    assert SIGN_OF_LIFE * 2 < SILENCE
+
+
+async def test_what_was_written_of_the_campaign_is_read_back(
+    topic: Topic, control: ControlTopic, clock: FakeClock
+) -> None:
+    now = datetime(2026, 11, 24, 18, tzinfo=UTC)
+    record = CampaignRecord(
+        name="spring",
+        pool="marketing",
+        priority="bulk",
+        topic="campaign.jobs",
+        rate="50/s",
+        rows=10,
+        recipients=9,
+        state="publishing",
+        start_offsets={0: 5, 1: 7},
+        sha256="ab",
+        created_at=now,
+        updated_at=now,
+    )
+    await control.write(record)
+    other = ControlTopic(topic, topic, clock, topic="control", name="spring", run="other")
+    stranger = ControlTopic(topic, topic, clock, topic="control", name="spring-2", run="stranger")
+
+    await other.read()
+    await stranger.read()
+
+    assert control.record == other.record == record
+    assert stranger.record is None
+
+
+async def test_a_record_that_was_removed_is_none(topic: Topic, control: ControlTopic) -> None:
+    topic.records += [SimpleNamespace(key=b"campaign/spring", value=value) for value in (b"{}", None)]
+    topic.records.pop(0)
+
+    await control.read()
+
+    assert control.record is None
