@@ -6,6 +6,7 @@ https://www.twilio.com/docs/api/errors lists the codes.
 from collections.abc import Mapping
 from enum import Enum
 from http import HTTPStatus
+from typing import Annotated, Any
 
 import msgspec
 
@@ -126,8 +127,8 @@ Verdict = Accepted | Throttled | Unreached | Declined | InDoubt
 
 
 class _Created(msgspec.Struct, gc=False):
-    sid: str
-    num_segments: str = "0"
+    sid: Annotated[str, msgspec.Meta(min_length=1)]
+    num_segments: Any = "0"
 
 
 class _Error(msgspec.Struct, gc=False):
@@ -137,6 +138,9 @@ class _Error(msgspec.Struct, gc=False):
 
 _created = msgspec.json.Decoder(_Created)
 _error = msgspec.json.Decoder(_Error)
+_LONGEST_COUNT = 6  # digits; no message has a million segments
+# What decoding a body may raise: it comes over the network, and proxies write some of their own.
+_NOT_UNDERSTOOD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def judge(answer: Answer | NotSent | NoAnswer) -> Verdict:
@@ -148,9 +152,9 @@ def judge(answer: Answer | NotSent | NoAnswer) -> Verdict:
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         try:
             created = _created.decode(answer.body)
-            return Accepted(created.sid, int(created.num_segments or 0))
-        except (msgspec.MsgspecError, ValueError):
+        except _NOT_UNDERSTOOD:
             return InDoubt(f"Twilio answered {answer.status} without a message SID")
+        return Accepted(created.sid, _segments(created.num_segments))
     return _judge_error(answer)
 
 
@@ -172,5 +176,11 @@ def _judge_error(answer: Answer) -> Verdict:
 def _code_of(answer: Answer) -> int | None:
     try:
         return _error.decode(answer.body).code
-    except msgspec.MsgspecError:
+    except _NOT_UNDERSTOOD:
         return None  # a gateway's HTML page
+
+
+def _segments(value: Any) -> int:
+    """Read a count that Twilio writes as a string; 0 where it is none, since the SID alone proves that it was taken."""
+    text = str(value)
+    return int(text) if text.isdecimal() and len(text) < _LONGEST_COUNT else 0

@@ -2,8 +2,12 @@
 
 import msgspec
 
+from dispatcher.domain.fleet import CARRIERS
 from dispatcher.domain.job import MAX_MEDIA_URLS, Job
 from dispatcher.domain.templates import render
+
+# An unknown field may have a name of a megabyte.
+LONGEST_REASON = 200
 
 _decoder = msgspec.json.Decoder(Job)
 
@@ -41,9 +45,11 @@ def _rendered(job: Job, template: str) -> Job:
 
 
 def _sentence(error: msgspec.ValidationError) -> str:
-    """Return msgspec's words, which name the field and never its value; but not its regular expressions."""
+    """Return msgspec's words, which name the field; but neither its value nor a regular expression."""
     text = str(error)
+    field = text.rpartition("$.")[2].rstrip("`")
     if "matching regex" in text:
-        field = text.rpartition("$.")[2].rstrip("`")
         return f"the job is malformed: {field} has to be an E.164 number, like +12065550142"
-    return f"the job is malformed: {text[:1].lower()}{text[1:]}"
+    if text.startswith("Invalid enum value"):
+        return f"the job is malformed: {field} has to be one of {', '.join(CARRIERS)}"
+    return f"the job is malformed: {text[:1].lower()}{text[1:LONGEST_REASON]}"
