@@ -19,7 +19,7 @@ async def main() -> None:
     """Run the demo and draw it."""
     console = Console(record=True, width=92, file=io.StringIO(), force_terminal=True, highlight=False)
     console.print("$ make demo", style="bold")
-    drawn = []
+    drawn: list[Progress] = []
 
     def show(progress: Progress) -> None:
         if not drawn and progress.results.total() > MIDDLE * progress.recipients:

@@ -2,6 +2,9 @@
 
 import asyncio
 import gc
+import os
+import socket
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -67,7 +70,8 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, p
     async with AsyncExitStack() as stack:
         admin = await stack.enter_async_context(running(make_admin(kafka), kafka))
         await ensure_topics(admin, kafka, topics_of(settings))
-        producer = await stack.enter_async_context(running(make_producer(kafka), kafka))
+        # A producer has one request in flight: intents, for which messages wait, must not wait for outcomes.
+        producers = [await stack.enter_async_context(running(make_producer(kafka), kafka)) for _ in range(2)]
         # One consumer in the group, and readers of no group: of the control topic, the past, the callbacks.
         consumer = await stack.enter_async_context(running(make_consumer(kafka), kafka))
         readers = [await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(3)]
@@ -76,7 +80,7 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, p
         )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
 
-        worker = Worker(settings, clock, tasks, producer, session, fence)
+        worker = Worker(settings, clock, tasks, producers, session, fence)
         stack.callback(worker.pipeline.halt)  # whatever ends us, nothing leaves any more
         control = ControlReader(readers[0], topics.control, clock, worker.pipeline.throttle)
         await control.catch_up()
@@ -136,7 +140,7 @@ class Worker:
         settings: Settings,
         clock: Clock,
         tasks: asyncio.TaskGroup,
-        producer: Any,
+        producers: Sequence[Any],
         session: aiohttp.ClientSession,
         fence: Fence,
     ) -> None:
@@ -145,8 +149,9 @@ class Worker:
         self._settings = settings
         self._session = session
         self._planes: dict[str, ControlPlane] = {}
-        self.publisher = Publisher(producer, clock, fence)
-        self.ledger = Ledger(producer, settings.topics.journal, clock, intended=self._intended)
+        for_intents, for_outcomes = producers
+        self.publisher = Publisher(for_outcomes, clock, fence)
+        self.ledger = Ledger(for_intents, settings.topics.journal, _name(), clock, intended=self._intended)
         self.api = TwilioApi(
             session, fleet.accounts, base_url=settings.twilio.base_url, tasks=tasks, answered=self._answered
         )
@@ -199,11 +204,12 @@ class Worker:
         """Drop everything: the partitions may have another owner."""
         self.pipeline.halt()
         self.pipeline.forget()
+        self.ledger.close_books()
         self.publisher.forget()
 
-    def resume(self, recovered: Recovered, part: float) -> None:
+    async def resume(self, recovered: Recovered, part: float) -> None:
         """Send again, at *part* of every limit, and look into what the last owners left in doubt."""
-        self.ledger.open_books(recovered.journal_ends)
+        await self.ledger.open_books(recovered.journal_ends)
         results = self._settings.topics.results
         self.publisher.ends = {(results, index): end for index, end in recovered.result_ends.items()}
         self.pipeline.recover(recovered.doubt, recovered.sids)
@@ -232,6 +238,11 @@ class Worker:
     def _answered(self, request: Request, answer: Answer | NotSent | NoAnswer) -> None:
         self.pipeline.answered(request, answer)
         self.driver.wake()
+
+
+def _name() -> str:
+    """Return what this worker signs the journal with."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def topics_of(settings: Settings) -> list[TopicSpec]:

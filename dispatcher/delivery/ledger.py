@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from dispatcher.clock import Clock
 from dispatcher.domain.journal import Intent, Page, encode_page
 from dispatcher.domain.message import Message, Origin
+from dispatcher.telemetry import metrics
 
 log = structlog.get_logger()
 
@@ -34,14 +35,20 @@ class _WrittenPage:
 class _Book:
     """The journal of one partition: the page that is being filled, and those that a new owner would have to read."""
 
-    __slots__ = ("end", "in_flight", "messages", "page", "written")
+    __slots__ = ("began", "end", "in_flight", "messages", "page", "written")
 
     def __init__(self, end: int) -> None:
         self.end = end
-        self.page = Page([], [])
+        self.began = 0.0
+        self.page = _blank()
         self.messages: list[Message] = []
         self.written: deque[_WrittenPage] = deque()
         self.in_flight = False
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.messages or self.page.void or self.page.owner)
 
     @property
     def floor(self) -> int:
@@ -51,12 +58,19 @@ class _Book:
         return self.written[0].offset if self.written else self.end
 
 
+def _blank() -> Page:
+    return Page(intents=[], void=[])
+
+
 class Ledger:
     """Writes intents, and hands the messages to *intended* once a crash could not hide that they were sent."""
 
-    def __init__(self, producer: Any, topic: str, clock: Clock, *, intended: Callable[[list[Message]], None]) -> None:
+    def __init__(
+        self, producer: Any, topic: str, owner: str, clock: Clock, *, intended: Callable[[list[Message]], None]
+    ) -> None:
         self._producer = producer
         self._topic = topic
+        self._owner = owner
         self._clock = clock
         self._intended = intended
         self._books: dict[int, _Book] = {}
@@ -64,9 +78,22 @@ class Ledger:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def open_books(self, ends: dict[int, int]) -> None:
-        """Start anew with the partitions in *ends*, whose journals end at these offsets."""
+    async def open_books(self, ends: dict[int, int]) -> None:
+        """Start anew with the partitions in *ends*, whose journals end at these offsets.
+
+        Signs each with the owner's name. That also finds the way to each partition's leader before the first message
+        has to, which takes up to half a second.
+        """
         self._books = {partition: _Book(end) for partition, end in ends.items()}
+        for book in self._books.values():
+            book.page.owner = self._owner
+        self._idle.clear()
+        self._wake.set()
+        await self.flushed()
+
+    def close_books(self) -> None:
+        """Write nothing any more: the partitions may have another owner."""
+        self._books = {}
         self._idle.set()
 
     def floor(self, partition: int) -> int:
@@ -76,6 +103,8 @@ class Ledger:
     def intend(self, message: Message, intent: Intent) -> None:
         """Write down that *message* is about to be sent."""
         book = self._books[message.origin.partition]
+        if not book.messages:
+            book.began = self._clock.monotonic()
         book.page.intents.append(intent)
         book.messages.append(message)
         self._idle.clear()
@@ -96,7 +125,7 @@ class Ledger:
             await self._wake.wait()
             self._wake.clear()
             for partition, book in list(self._books.items()):
-                if (book.messages or book.page.void) and not book.in_flight:
+                if book.has_more and not book.in_flight:
                     await self._write(partition, book)
             await self._clock.sleep(TICK)
 
@@ -105,8 +134,8 @@ class Ledger:
         await self._idle.wait()
 
     async def _write(self, partition: int, book: _Book) -> None:
-        page, messages = book.page, book.messages
-        book.page, book.messages, book.in_flight = Page([], []), [], True
+        page, messages, began = book.page, book.messages, book.began
+        book.page, book.messages, book.in_flight = _blank(), [], True
         batch = self._producer.create_batch()
         batch.append(timestamp=None, key=None, value=encode_page(page))
         try:
@@ -114,15 +143,19 @@ class Ledger:
         except KafkaError as error:
             self._failed(book, page, messages, error)
         else:
-            written.add_done_callback(partial(self._written, book, page, messages))
+            written.add_done_callback(partial(self._written, book, page, messages, began))
 
-    def _written(self, book: _Book, page: Page, messages: list[Message], written: "asyncio.Future[Any]") -> None:
+    def _written(
+        self, book: _Book, page: Page, messages: list[Message], began: float, written: "asyncio.Future[Any]"
+    ) -> None:
         if written.cancelled():
             return  # the producer is closed; nothing of this page leaves
         error = written.exception()
         if error is not None:
             self._failed(book, page, messages, error)
             return
+        if messages:
+            metrics.JOURNAL_SECONDS.observe(self._clock.monotonic() - began)
         book.in_flight = False
         offset = written.result().offset
         book.end = offset + 1
@@ -130,15 +163,16 @@ class Ledger:
         book.written.append(kept)
         for message in messages:
             message.origin.announce(message.offset, kept)
-        if book.messages or book.page.void:
-            self._wake.set()
-        elif not any(other.in_flight or other.messages or other.page.void for other in self._books.values()):
-            self._idle.set()
         self._intended(messages)
+        if book.has_more:
+            self._wake.set()
+        elif not any(other.in_flight or other.has_more for other in self._books.values()):
+            self._idle.set()
 
     def _failed(self, book: _Book, page: Page, messages: list[Message], error: BaseException) -> None:
         """Try again with what came meanwhile: until Kafka takes it, nothing of it leaves."""
         log.warning("Kafka did not take intents; trying again", topic=self._topic, error=repr(error))
+        book.page.owner = page.owner
         book.page.intents[:0] = page.intents
         book.page.void[:0] = page.void
         book.messages[:0] = messages

@@ -20,8 +20,12 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Page(msgspec.Struct, omit_defaults=True):
-    """One record: requests about to leave, and jobs (topic, offset) whose last request was not processed."""
+    """One record: requests about to leave, and jobs (topic, offset) whose last request was not processed.
 
+    *owner* stands in the first page of each new owner of the partition.
+    """
+
+    owner: str = ""
     intents: list[Intent] = []
     void: list[tuple[str, int]] = []
 

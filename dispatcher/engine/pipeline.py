@@ -47,12 +47,16 @@ from dispatcher.telemetry import metrics
 
 log = structlog.get_logger()
 
-# A message whose intent took longer than this to become safe is paced anew: its beat is over. Seconds.
-LATE = 0.025
+# Messages are announced in the journal so many seconds before they leave: longer than that takes, with a tick of the
+# ledger and an acknowledgement of Kafka's; the shorter, the less is in doubt after a crash.
+AHEAD = 0.050
 # The same text to the same recipient may come from two jobs: so many SIDs are remembered to tell them apart.
 REMEMBERED_SIDS = 20_000
 # A family that sends more than Twilio allows it pauses for so many seconds.
 FAMILY_PAUSE = 1.0
+
+
+_REASONS = ("sender", "queue", "account", "family", "campaign", "concurrency", "suspended", "journal")
 
 
 class Pipeline:
@@ -84,7 +88,9 @@ class Pipeline:
         self._fence = fence
         self._clock = clock
         self._send = send
-        self._pacer = Pacer(admit=self._admit, depart=self._depart, run_dry=self._run_dry)
+        self._pacer = Pacer(
+            admit=self._admit, depart=self._depart, run_dry=self._run_dry, announce=self._announce, ahead=AHEAD
+        )
         self.hierarchy = Hierarchy(
             fleet,
             weights=[priority.weight for priority in priorities],
@@ -177,18 +183,18 @@ class Pipeline:
         self._recovered.clear()
         self.doubts.clear()
         for lane in self.hierarchy.lanes():
-            for _ in lane.queue.drain():
-                pass
+            for message in lane.drain():
+                self._retract(message)
 
     def measure(self) -> None:
         """Set the gauges of what waits, where, and what is in flight."""
         now = self._clock.monotonic()
-        waiting = dict.fromkeys(("sender", "queue", "account", "family", "campaign", "concurrency", "suspended"), 0)
+        waiting = dict.fromkeys(_REASONS, 0)
         for lane in self.hierarchy.lanes():
-            metrics.LANE_WAITING.labels(lane.name).set(lane.queue.count)
+            metrics.LANE_WAITING.labels(lane.name).set(lane.queue.count + lane.prepared)
             depth = max(gate.model.depth(now) / gate.model.rate for gate in lane.queues)
             metrics.QUEUE_SECONDS.labels(lane.name).set(depth)
-            waiting[lane.waiting_at.reason if lane.waiting_at else "campaign"] += lane.queue.count
+            waiting[lane.waiting_at.reason if lane.waiting_at else "campaign"] += lane.queue.count + lane.prepared
         for reason, messages in waiting.items():
             metrics.WAITING.labels(reason).set(messages)
         for account, gate in self.hierarchy.concurrency.items():
@@ -231,6 +237,7 @@ class Pipeline:
             return False  # it came back after its partition had gone to another worker
         if message.job.expires_at is None or (objection := has_expired(message.job, self._clock.now())) is None:
             return True
+        message.attempts -= 1  # it was announced and did not leave
         self._outcomes.conclude(message, objection.status, reason=objection.reason)
         return False
 
@@ -239,41 +246,34 @@ class Pipeline:
 
     # ------------------------------------------------------------------ out
 
-    def _depart(self, message: Message, lane: Lane, now: float) -> None:
-        """The turn of *message* has come; it leaves as soon as the journal says so."""
-        message.attempts += 1
-        message.departed_at = now
-        self.in_flight += 1
-        self.quiet.clear()
-        if message.is_announced:
-            self._post(message, lane, now)
-            return
+    def _announce(self, message: Message, lane: Lane) -> None:
+        """*message* is about to leave; it may once the journal says so."""
+        if not message.is_announced:
+            message.attempts += 1
+            message.is_announced = True
         job, origin = message.job, message.origin
         at = self._clock.now().timestamp()
         intent = Intent(origin.topic, message.offset, job.id, message.attempts, lane.sender.number, at)
         self._ledger.intend(message, intent)
 
     def intended(self, messages: list[Message]) -> None:
-        """The intents of *messages* are safe: they leave, unless their beat is over or they are no longer ours."""
+        """The intents of *messages* are safe: they may leave, if they are still ours and their sender may send."""
         now = self._clock.monotonic()
-        may_leave = not self._halted and self._fence.is_open(now)
-        late = []
         for message in messages:
-            message.is_announced = True
-            if may_leave and message.origin.is_owned and now - message.departed_at <= LATE:
-                self._post(message, self._lane(message), now)
-            else:
-                late.append(message)
-        for message in reversed(late):
             lane = self._lane(message)
-            lane.concurrency.answered(healthy=False)
-            if not may_leave:
-                self._unannounce(message)
-            self._back_in_line(message, lane)
-            self._count_down(lane, now)
+            if not message.origin.is_owned or self._halted:
+                lane.withdraw(message)
+                self._retract(message)
+            elif lane.suspended_for(now):
+                lane.withdraw(message)
+                self._choose_anew(message, lane)
+            else:
+                self._pacer.announced(lane, message)
 
-    def _post(self, message: Message, lane: Lane, now: float) -> None:
+    def _depart(self, message: Message, lane: Lane, now: float) -> None:
         message.departed_at = now
+        self.in_flight += 1
+        self.quiet.clear()
         self._waited[message.priority].observe(self._clock.now().timestamp() - message.appended_at)
         self._send(self._requests.make(message, lane.sender))
 
@@ -291,13 +291,11 @@ class Pipeline:
             case Throttled(retry_after=retry_after):
                 _requests(request.account, "throttled").inc()
                 lane.concurrency.refuse(message.departed_at, retry_after, now)
-                self._unannounce(message)
                 self._back_in_line(message, lane)
             case Unreached(reason=reason):
                 _requests(request.account, "unreached").inc()
                 log.warning("Twilio cannot be reached; the message goes again", account=request.account, reason=reason)
                 lane.concurrency.refuse(message.departed_at, None, now)
-                self._unannounce(message)
                 self._back_in_line(message, lane)
             case Declined():
                 self._declined(message, lane, verdict, now)
@@ -359,7 +357,6 @@ class Pipeline:
             case Reaction.SLOW_FAMILY:
                 log.warning("account family pauses", account=account, code=verdict.code)
                 self.hierarchy.families[self._families[account]].close(FAMILY_PAUSE, now)
-                self._unannounce(message)
                 self._back_in_line(message, lane)
 
     def _quarantine(self, sender: Sender, verdict: Declined, now: float) -> None:
@@ -371,29 +368,42 @@ class Pipeline:
             self._outcomes.conclude(message, "refused", reason=_no_sender(message))
 
     def _back_in_line(self, message: Message, lane: Lane) -> None:
-        """*message* was never processed: it goes again, next of its campaign, with no attempt lost."""
+        """*message* was never processed: it goes again, the next of its lane, with no attempt lost."""
         lane.give_back(message)
-        message.attempts -= 1
-        if not self.placement.back_in_line(message, lane, self._clock.monotonic()):
-            self._refuse_stranded([message])
+        if lane.suspended_for(self._clock.monotonic()):
+            self._choose_anew(message, lane)
+        else:
+            self._pacer.go_again(lane, message)
 
     def _by_another(self, message: Message, lane: Lane, verdict: Declined, *, barred: bool = False) -> None:
         """*message* was not processed: another sender may take it; *barred*: this one never will."""
         lane.give_back(message)
-        self._unannounce(message)
         if barred:
             message.tried = (*message.tried, lane.sender.number)
+        self._choose_anew(message, lane, verdict)
+
+    def _choose_anew(self, message: Message, lane: Lane, verdict: Declined | None = None) -> None:
+        """Place *message*, which has not left by *lane* after all; its attempts stay what Twilio declined."""
+        lane.unchoose(message)
+        self._retract(message)
+        if verdict is None:
+            message.attempts -= 1
         if not self.placement.place(message, self._clock.monotonic(), front=True):
-            self._outcomes.conclude(message, "refused", code=verdict.code, reason=verdict.reason)
+            code, reason = (verdict.code, verdict.reason) if verdict else (None, _no_sender(message))
+            self._outcomes.conclude(message, "refused", code=code, reason=reason)
 
     def _settle_declined(self, message: Message, lane: Lane, status: Status, verdict: Declined) -> None:
         lane.give_back(message)
         self._outcomes.conclude(message, status, code=verdict.code, reason=verdict.reason)
 
-    def _unannounce(self, message: Message) -> None:
-        """Let the journal say that the last request for *message* was not processed."""
-        message.is_announced = False
-        self._ledger.void(message.origin, message.offset)
+    def _retract(self, message: Message) -> None:
+        """Let the journal say that no request for *message* was processed since it was announced.
+
+        Only while its partition is ours: a new owner may have announced it, too.
+        """
+        if message.is_announced and message.origin.is_owned:
+            message.is_announced = False
+            self._ledger.void(message.origin, message.offset)
 
     # ------------------------------------------------------------------ in doubt
 
@@ -424,7 +434,7 @@ class Pipeline:
         if policy == "unknown":
             self._outcomes.conclude(message, "unknown", reason=doubt.reason)
         elif message.origin.is_owned:
-            self._unannounce(message)
+            self._retract(message)
             self._place(message)
 
     def knows_sid(self, sid: str) -> bool:

@@ -65,13 +65,6 @@ class Placement:
         self._pacer.offer(lane, message, front=front)
         return True
 
-    def back_in_line(self, message: Message, lane: Lane, now: float) -> bool:
-        """Let *message*, which had its turn for nothing, be the next of its campaign again; as for `place`."""
-        if lane.suspended_for(now):
-            return self.place(message, now, front=True)
-        self._pacer.offer(lane, message, front=True)
-        return True
-
     def relieve(self, dry: Lane, now: float) -> None:
         """Let *dry*, which has nothing left to send, take over from a lane that makes others wait too long."""
         if dry.suspended_for(now) or self._look_again_at.get(dry, 0.0) > now:
@@ -96,7 +89,7 @@ class Placement:
         for sender in fresh:
             self.health.quarantine(sender.number, reason, now)
         lanes = [lane for sender in fresh for lane in self._hierarchy.lanes_of(sender.number)]
-        waiting = [message for lane in lanes for message in lane.queue.drain()]
+        waiting = [message for lane in lanes for message in lane.drain()]
         return [message for message in waiting if not self.place(message, now)]
 
     def quarantine_account(self, account: str, reason: str, now: float) -> list[Message]:

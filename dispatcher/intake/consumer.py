@@ -61,7 +61,7 @@ class Intake:
         after_batch: Callable[[], None],
         drain: Callable[[], Awaitable[None]],
         abandon: Callable[[], None],
-        resume: Callable[[Recovered, float], None],
+        resume: Callable[[Recovered, float], Awaitable[None]],
         positions: Callable[[int], tuple[int, int]],
         history: History,
         fence: Fence,
@@ -160,11 +160,11 @@ class Intake:
         if self._fence.is_open(self._clock.monotonic()):
             await self._drain()
             await self._commit()
+            self._disown()
         else:
             log.warning("the lease ran out; another worker may own the partitions already")
+            self._disown()
             self._abandon()
-        for offsets in self._offsets.values():
-            offsets.is_owned = False
         # Cleared only now: a commit between clearing and the next assignment would make the group rebalance twice.
         self._fence.close()
         self._generation += 1
@@ -172,25 +172,31 @@ class Intake:
         self._committed = {}
         metrics.PARTITIONS.set(0)
 
+    def _disown(self) -> None:
+        for offsets in self._offsets.values():
+            offsets.is_owned = False
+
     async def _assigned(self, assigned: set[TopicPartition]) -> None:
         """Go on where the last owners stood, with this worker's share of every limit."""
         began = self._clock.monotonic()
         indices = self._indices(assigned)
         bookmarks, recovered = await self._read_past(assigned)
-        self._generation += 1
-        self._committed = {}
-        self._offsets = {
+        owned = {
             partition: PartitionOffsets(partition.topic, partition.partition, bookmarks[partition])
             for partition in assigned
         }
         for topic, partition, offset in recovered.settled:
-            if (offsets := self._offsets.get(TopicPartition(topic, partition))) is not None:
+            if (offsets := owned.get(TopicPartition(topic, partition))) is not None:
                 offsets.recall(offset)
-        metrics.PARTITIONS.set(len(indices))
-        log.info("partitions assigned", indices=len(indices), of=self._partitions, in_doubt=len(recovered.doubt))
+        log.info("partitions assigned", indices=len(indices), of=self._partitions)
         if indices:
+            await self._resume(recovered, len(indices) / self._partitions)
             self._fence.renew(began)
-            self._resume(recovered, len(indices) / self._partitions)
+        # Only now: a record that was taken before `resume` knows of the past might be sent again.
+        self._generation += 1
+        self._committed = {}
+        self._offsets = owned
+        metrics.PARTITIONS.set(len(indices))
 
     def _indices(self, assigned: set[TopicPartition]) -> set[int]:
         """Return the partition indices that *assigned* stands for: the same of every jobs topic."""

@@ -73,7 +73,7 @@ class FairQueue:
             flow = of_class.flows[campaign] = Flow(campaign, self, of_class, self._throttles.get(campaign))
             of_class.rotation.append(flow)
         if front:
-            flow.messages.insert(_place_among_returned(flow.messages, message), message)
+            flow.messages.insert(place_among_returned(flow.messages, message), message)
             flow.credit += message.cost
             of_class.credit += message.cost
         else:
@@ -157,7 +157,7 @@ def _next_in_turn(rotation: deque[Flow], quantum: float) -> Flow:
     return rotation[0]
 
 
-def _place_among_returned(waiting: deque[Message], message: Message) -> int:
+def place_among_returned(waiting: deque[Message], message: Message) -> int:
     """Return how many at the front of *waiting* came back like *message* and had departed before it."""
     turn = message.departed_at, message.offset
     place = 0

@@ -172,3 +172,26 @@ class SuspensionGate(Gate):
     @override
     def opens_at(self, now: float) -> float:
         return self.until
+
+
+class StandbyGate(Gate):
+    """Closed while as many messages stand by, announced and about to leave, as the account may have in flight.
+
+    What stands by when a worker dies is in doubt, so it is kept to what is needed.
+    """
+
+    __slots__ = ("_concurrency", "count")
+
+    def __init__(self, concurrency: ConcurrencyGate) -> None:
+        super().__init__("journal")
+        self._concurrency = concurrency
+        self.count = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one more message may stand by."""
+        return self.count < self._concurrency.limit.limit
+
+    @override
+    def opens_at(self, now: float) -> float:
+        return now if self.is_open else inf

@@ -6,7 +6,7 @@ from random import Random
 from dispatcher.domain.fleet import CARRIERS, A2PCampaign, Account, Carrier, Fleet, Sender
 from dispatcher.domain.rate import Rate
 from dispatcher.pacing.fair_queue import Flow
-from dispatcher.pacing.gates import ConcurrencyGate, Gate, QueueGate, RateGate, SuspensionGate
+from dispatcher.pacing.gates import ConcurrencyGate, Gate, QueueGate, RateGate, StandbyGate, SuspensionGate
 from dispatcher.pacing.lane import Lane
 
 
@@ -35,6 +35,7 @@ class Hierarchy:
         self.concurrency = {
             name: ConcurrencyGate(account.max_concurrency, random) for name, account in fleet.accounts.items()
         }
+        self._standby = {name: StandbyGate(gate) for name, gate in self.concurrency.items()}
         self.families = {
             account.family: RateGate("family", fleet.family_rate.per_second, whole=True)
             for account in fleet.accounts.values()
@@ -139,6 +140,7 @@ class Hierarchy:
             name=name,
             sender=sender,
             gates=gates,
+            standby=self._standby[account.name],
             rate=rate,
             weights=self._weights,
             throttles=self.throttles,

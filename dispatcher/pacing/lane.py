@@ -1,12 +1,13 @@
 """A lane: the messages of one sender (and carrier), the gates they pass, and the one gate they wait at now."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from dispatcher.domain.fleet import Sender
 from dispatcher.domain.message import Message
-from dispatcher.pacing.fair_queue import FairQueue, Flow
-from dispatcher.pacing.gates import ConcurrencyGate, Gate, QueueGate, SuspensionGate
+from dispatcher.pacing.fair_queue import FairQueue, Flow, place_among_returned
+from dispatcher.pacing.gates import ConcurrencyGate, Gate, QueueGate, StandbyGate, SuspensionGate
 
 
 class Lane:
@@ -15,10 +16,26 @@ class Lane:
     Most senders have one lane. A number of a 10DLC campaign has one for each carrier, since each carrier has a limit of
     its own, and one for recipients whose carrier nobody knows, which passes the gates of all of them. *rate* is in
     segments a second, this worker's share of it.
+
+    A message waits in the *queue* until it is chosen; from then on it is *prepared*, and once it may leave, *ready*.
     """
 
-    __slots__ = ("concurrency", "gates", "name", "queue", "queues", "rate", "sender", "suspension", "throttles",
-                 "waiting_at")  # fmt: skip
+    __slots__ = (
+        "concurrency",
+        "gates",
+        "name",
+        "prepared",
+        "prepared_cost",
+        "queue",
+        "queues",
+        "rate",
+        "ready",
+        "sender",
+        "standby",
+        "suspension",
+        "throttles",
+        "waiting_at",
+    )
 
     def __init__(
         self,
@@ -26,6 +43,7 @@ class Lane:
         name: str,
         sender: Sender,
         gates: Sequence[Gate],
+        standby: StandbyGate,
         rate: float,
         weights: Sequence[int],
         throttles: Mapping[str, Gate],
@@ -34,6 +52,10 @@ class Lane:
         self.name = name
         self.sender = sender
         self.gates = tuple(gates)
+        self.standby = standby
+        self.ready: deque[Message] = deque()
+        self.prepared = 0
+        self.prepared_cost = 0
         self.rate = rate
         self.throttles = throttles
         self.queue = FairQueue(self, weights, throttles, hold)
@@ -50,21 +72,53 @@ class Lane:
                 return gate, opens_at
         return None
 
+    def is_short(self, ahead: float) -> bool:
+        """Say whether less is prepared than leaves within *ahead* seconds, and one more message may stand by."""
+        return (not self.prepared or self.prepared_cost < self.rate * ahead) and self.standby.is_open
+
+    def prepare(self, message: Message, now: float) -> None:
+        """*message* was chosen from the queue; its campaign's throttle counts it."""
+        self._stand_by(message, 1)
+        if self.throttles and (throttle := self.throttles.get(message.job.campaign)) is not None:
+            throttle.take(message.cost, now)
+
+    def leave(self) -> Message:
+        """Return the message that is to leave next; there has to be one that is ready."""
+        message = self.ready.popleft()
+        self._stand_by(message, -1)
+        return message
+
+    def withdraw(self, message: Message) -> None:
+        """*message* was prepared and does not leave by this lane."""
+        self._stand_by(message, -1)
+
+    def go_again(self, message: Message) -> None:
+        """Let *message*, which left for nothing, be the next to leave; what left earlier goes again earlier."""
+        place = place_among_returned(self.ready, message)
+        self.ready.insert(place, message)
+        self._stand_by(message, 1)
+
+    def drain(self) -> Iterator[Message]:
+        """Take out everything that is ready or waits, in about the order in which it would have left."""
+        while self.ready:
+            yield self.leave()
+        yield from self.queue.drain()
+
     def take(self, message: Message, now: float) -> None:
         """Pass *message* through every gate."""
         cost = message.cost
         for gate in self.gates:
             gate.take(cost, now)
-        if self.throttles and (throttle := self.throttles.get(message.job.campaign)) is not None:
-            throttle.take(cost, now)
 
     def give_back(self, message: Message) -> None:
         """*message* passed for nothing: Twilio did not process it."""
-        cost, taken_at = message.cost, message.departed_at
         for gate in self.gates:
-            gate.give_back(cost, taken_at)
+            gate.give_back(message.cost, message.departed_at)
+
+    def unchoose(self, message: Message) -> None:
+        """*message* is going to be chosen anew: its campaign's throttle has counted it for nothing."""
         if (throttle := self.throttles.get(message.job.campaign)) is not None:
-            throttle.give_back(cost, taken_at)
+            throttle.give_back(message.cost, message.departed_at)
 
     def accept(self, message: Message, now: float) -> None:
         """Twilio accepted *message*, or nobody knows: it lies in Twilio's queue now, or may lie there."""
@@ -82,3 +136,8 @@ class Lane:
     def backlog(self) -> float:
         """Return about how many seconds it takes until everything that waits here has left."""
         return self.queue.cost_ahead(sys.maxsize - 1) / self.rate
+
+    def _stand_by(self, message: Message, count: int) -> None:
+        self.prepared += count
+        self.prepared_cost += count * message.cost
+        self.standby.count += count

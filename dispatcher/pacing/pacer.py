@@ -19,6 +19,9 @@ class Pacer:
     (its time comes, or `poke` says that an event may have opened it) its line is served from the front for as long as
     it stays open, so that lanes that share a limit take turns.
 
+    A message is chosen from its lane's queue a little before it leaves, *ahead* seconds at most, and *announce* is
+    told; `announced` is called with it once it may leave. Without *announce* a message may leave at once.
+
     *admit* has the last word on a message whose turn it is: False means that it is dealt with and must not leave.
     *depart* is called with each message that leaves. *run_dry* is called with a lane that has nothing left.
     """
@@ -29,7 +32,11 @@ class Pacer:
         admit: Callable[[Message, float], bool],
         depart: Callable[[Message, Lane, float], None],
         run_dry: Callable[[Lane, float], None],
+        announce: Callable[[Message, Lane], None] | None = None,
+        ahead: float = 0.0,
     ) -> None:
+        self._announce = announce or self._may_leave_at_once
+        self._ahead = ahead
         self._admit = admit
         self._depart = depart
         self._run_dry = run_dry
@@ -48,14 +55,28 @@ class Pacer:
         if lane.waiting_at is None:
             self._fresh.append(lane)
 
+    def announced(self, lane: Lane, message: Message) -> None:
+        """*message*, of which *announce* was told, may leave by *lane* now."""
+        lane.ready.append(message)
+        self.touch(lane)
+
+    def go_again(self, lane: Lane, message: Message) -> None:
+        """Let *message*, which left for nothing, be the next of *lane*; what left earlier goes again earlier."""
+        lane.go_again(message)
+        self.touch(lane)
+
     def visit(self, lane: Lane, when: float) -> None:
-        """`touch` *lane* at *when*."""
+        """See to *lane* at *when*."""
         heappush(self._visits, (when, next(self._order), lane))
 
     def run(self, now: float) -> None:
         """Let everything leave that may leave at *now*."""
         while self._visits and self._visits[0][0] <= now:
-            self.touch(heappop(self._visits)[2])
+            lane = heappop(self._visits)[2]
+            if lane.waiting_at is None:
+                self._fresh.append(lane)
+            else:
+                self._prepare_ahead(lane, now)
         while self._agenda and self._agenda[0][0] <= now:
             due, _, gate = heappop(self._agenda)
             if due == gate.due:
@@ -110,21 +131,52 @@ class Pacer:
 
     def _serve(self, lane: Lane, now: float) -> None:
         lane.waiting_at = None
-        while lane.queue.count:
+        while lane.queue.count or lane.ready:
             closed = lane.closed_gate(now)
             if closed is not None:
-                gate, opens_at = closed
-                gate.waiting.append(lane)
-                lane.waiting_at = gate
-                self._schedule(gate, opens_at)
+                self._wait(lane, *closed, now)
                 return
-            message = lane.queue.pop(now)
-            if message is None:
-                return  # all that wait are held at the gates of their campaigns
+            self._prepare(lane, now)
+            if not lane.ready:
+                if not lane.prepared and lane.queue.count and not lane.standby.is_open:
+                    self._wait(lane, lane.standby, inf, now)
+                return  # `announced` comes back to it; or all that wait are held at the gates of their campaigns
+            message = lane.leave()
+            if lane.standby.waiting:
+                self._schedule(lane.standby, 0.0)
             if self._admit(message, now):
                 lane.take(message, now)
                 self._depart(message, lane, now)
-        self._run_dry(lane, now)
+                self._prepare_ahead(lane, now)
+        if not lane.prepared:
+            self._run_dry(lane, now)
+
+    def _wait(self, lane: Lane, gate: Gate, opens_at: float, now: float) -> None:
+        """Put *lane* into the line of *gate*, with what leaves next announced in time."""
+        gate.waiting.append(lane)
+        lane.waiting_at = gate
+        self._schedule(gate, opens_at)
+        if opens_at == inf or opens_at - self._ahead <= now:
+            self._prepare_ahead(lane, now)
+        elif self._ahead and not lane.prepared:
+            self.visit(lane, opens_at - self._ahead)
+
+    def _prepare_ahead(self, lane: Lane, now: float) -> None:
+        if self._ahead:
+            self._prepare(lane, now)
+
+    def _prepare(self, lane: Lane, now: float) -> None:
+        """Choose the messages that *lane* sends within *ahead* seconds, at least one, and have them announced."""
+        while lane.queue.count and lane.is_short(self._ahead):
+            message = lane.queue.pop(now)
+            if message is None:
+                return
+            lane.prepare(message, now)
+            self._announce(message, lane)
+
+    @staticmethod
+    def _may_leave_at_once(message: Message, lane: Lane) -> None:
+        lane.ready.append(message)
 
     def _schedule(self, gate: Gate, when: float) -> None:
         if when < gate.due:
