@@ -15,6 +15,8 @@ from dispatcher.domain.message import JournalPage
 # takes as metadata.
 LARGEST_SPAN = 24_000
 _VERSION = "2"
+# What a commit can say of what is settled; a gap in the log between two open offsets may be wider.
+_MOST_BYTES = 3_039
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +65,8 @@ class PartitionOffsets:
     def take(self, offset: int) -> bool:
         """Take *offset* in hand; False when it was settled before the last commit and needs nothing more."""
         self._next = offset + 1
-        if not self._open and offset - self._base > LARGEST_SPAN:
-            # A gap in the log (retention, or a first start): nothing below it is ever asked about again.
-            self._base = offset & ~7
-            self._bits.clear()
+        if not self._open:
+            self._forget_below(offset)
         if self._is_settled(offset):
             return False
         self._open.append(offset)
@@ -122,12 +122,18 @@ class PartitionOffsets:
         *journal* and *results* are the positions from which a new owner reads what this commit does not say.
         """
         watermark = self.watermark
-        settled_bytes = (watermark >> 3) - (self._base >> 3)
-        if settled_bytes > 0:
-            del self._bits[:settled_bytes]
-            self._base = watermark & ~7
-        settled = b64encode(bytes(self._bits).rstrip(b"\0")).decode("ascii")
+        self._forget_below(watermark)
+        settled = b64encode(bytes(self._bits[:_MOST_BYTES]).rstrip(b"\0")).decode("ascii")
         return watermark, f"{_VERSION} {journal} {results} {settled}"
+
+    def _forget_below(self, offset: int) -> None:
+        """Nothing below *offset* is ever asked about again."""
+        needless = (offset >> 3) - (self._base >> 3)
+        if needless < 0:
+            self._bits.clear()  # the topic was made anew, and counts from zero
+        elif needless:
+            del self._bits[:needless]
+        self._base = offset & ~7
 
     def _mark(self, offset: int) -> None:
         index = (offset - self._base) >> 3

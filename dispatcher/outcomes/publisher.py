@@ -48,6 +48,8 @@ class Publisher:
         self.ends: dict[tuple[str, int], int] = {}
         self._waiting: dict[tuple[str, int], deque[Record]] = {}
         self._in_flight: set[tuple[str, int]] = set()
+        # How many records a batch may hold, where Kafka found one too large.
+        self._most: dict[tuple[str, int], int] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -77,19 +79,21 @@ class Publisher:
     def forget(self) -> None:
         """Drop what waits: its jobs are another worker's business now."""
         self._waiting.clear()
-        if not self._in_flight:
-            self._idle.set()
+        self._see_if_idle()
 
     async def flushed(self) -> None:
         """Come back when everything that was added is safe."""
         await self._idle.wait()
 
     async def _send(self, target: tuple[str, int]) -> None:
-        """Send as much as one batch holds of what waits for *target*."""
-        waiting = self._waiting[target]
+        """Send as much as one batch holds of what waits for *target*, if it has not been forgotten meanwhile."""
+        waiting = self._waiting.get(target)
+        if waiting is None:
+            return
         batch = self._producer.create_batch()
         sent: list[Record] = []
-        while waiting:
+        most = self._most.get(target, len(waiting))
+        while waiting and len(sent) < most:
             record = waiting[0]
             if batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
                 break
@@ -116,29 +120,36 @@ class Publisher:
         self.ends[target] = written.result().offset + len(sent)
         for record in sent:
             record.origin.settle(record.offset)
-        if self._waiting:
-            self._wake.set()
-        elif not self._in_flight:
-            self._idle.set()
+        self._see_if_idle()
 
     def _failed(self, target: tuple[str, int], sent: list[Record], error: BaseException) -> None:
         """Put *sent* back in front: Kafka is retried until it takes it, since a job without an outcome is lost."""
         topic, partition = target
         log.warning("Kafka did not take outcomes; trying again", topic=topic, partition=partition, error=repr(error))
         if isinstance(error, MessageSizeTooLargeError):
-            sent = [_shortened(record) for record in sent]
-        owned = [record for record in sent if record.origin.is_owned]
-        self._waiting.setdefault(target, deque()).extendleft(reversed(owned))
+            if len(sent) == 1:
+                sent = [_shortened(sent[0])]
+            self._most[target] = max(1, len(sent) // 2)
+        if owned := [record for record in sent if record.origin.is_owned]:
+            self._waiting.setdefault(target, deque()).extendleft(reversed(owned))
         asyncio.get_running_loop().call_later(RETRY_AFTER, self._retry, target)
 
     def _retry(self, target: tuple[str, int]) -> None:
         self._in_flight.discard(target)
-        self._wake.set()
+        self._see_if_idle()
+
+    def _see_if_idle(self) -> None:
+        if self._waiting:
+            self._wake.set()
+        elif not self._in_flight:
+            self._idle.set()
 
 
 def _shortened(record: Record) -> Record:
-    """Return *record* with what its topic can hold of its value, and a header that says what it was."""
-    if len(record.value) <= KEPT_OF_TOO_LARGE:
+    """Return *record* with what its topic can hold of its key and value, and a header that says what it was."""
+    key, value = record.key, record.value
+    if len(value) <= KEPT_OF_TOO_LARGE and len(key or b"") <= KEPT_OF_TOO_LARGE:
         return record
-    headers = (*record.headers, ("truncated-from-bytes", str(len(record.value)).encode()))
-    return msgspec.structs.replace(record, value=record.value[:KEPT_OF_TOO_LARGE], headers=headers)
+    headers = (*record.headers, ("truncated-from-bytes", str(len(value)).encode()))
+    key = None if key is None else key[:KEPT_OF_TOO_LARGE]
+    return msgspec.structs.replace(record, key=key, value=value[:KEPT_OF_TOO_LARGE], headers=headers)
