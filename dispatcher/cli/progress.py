@@ -46,9 +46,10 @@ def _bar() -> Iterator[Show]:
         def show(stage: str, done: int, total: int) -> None:
             nonlocal current
             if stage != current:
-                progress.reset(task, description=stage, total=None, visible=True)
+                # The first total stays: a guess that moves would start the rate and the time left anew.
+                progress.reset(task, description=stage, total=total or None, visible=True)
                 current = stage
-            progress.update(task, completed=done, total=total or None)
+            progress.update(task, completed=done)
 
         yield show
 

@@ -62,7 +62,7 @@ def publish(
     plan = _plan(loaded, found, needed)
     if not json_output:
         typer.echo(_sentences(loaded, found, needed))
-    if dry_run or (is_terminal() and not yes and not typer.confirm("Publish it?", err=True)):
+    if dry_run or (is_terminal() and not yes and not _confirmed()):
         typer.echo(json.dumps(plan, indent=2) if json_output else "Nothing was published.")
         return
     done = _publish(loaded, found, settings)
@@ -75,16 +75,24 @@ def publish(
         raise typer.Exit(_INTERRUPTED)
 
 
+def _confirmed() -> bool:
+    try:
+        return typer.confirm("Publish it?", err=True)
+    except typer.Abort:
+        typer.echo("\nNothing was published.", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
+
+
 def _survey(campaign: "Campaign") -> "Survey":
     from dispatcher.clock import SystemClock
     from dispatcher.publishing.survey import survey
 
-    with showing_progress(SystemClock()) as show:
-        try:
+    try:
+        with showing_progress(SystemClock()) as show:
             found = survey(campaign, lambda done, total: show("Reading", done, total))
-        except KeyboardInterrupt:
-            typer.echo("Nothing was published.", err=True)
-            raise typer.Exit(_INTERRUPTED) from None
+    except KeyboardInterrupt:
+        typer.echo("Nothing was published.", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
     if not found.rows:
         raise DispatcherError(f"{campaign.recipients} has no rows below its first line; add the recipients")
     if not found.recipients:
