@@ -1,6 +1,5 @@
 """`dispatcher doctor`: is the world as the config says?"""
 
-import asyncio
 import json
 import os
 
@@ -18,6 +17,8 @@ def doctor(*, config: ConfigOption, json_output: JsonOption = False) -> None:
         dispatcher doctor -c configs/production.yaml
         dispatcher doctor -c configs/staging.yaml --json
     """
+    import asyncio
+
     from dispatcher.app.doctor import Finding, examine_world
     from dispatcher.config.load import load_from
 

@@ -53,8 +53,8 @@ def test_every_mistake_gets_a_line_and_the_exit_code_says_so(broken: Path) -> No
     result = run("-c", str(broken))
     assert result.exit_code == 2
     assert result.output.splitlines() == [
-        f'{broken}:25:13: there is no account "mian"; did you mean "main"?',
-        f'{broken}:28:62: the rate "0/s" would never send; write one above zero',
+        f'{broken}:26:13: there is no account "mian"; did you mean "main"?',
+        f'{broken}:29:62: the rate "0/s" would never send; write one above zero',
     ]
 
 
@@ -65,13 +65,13 @@ def test_programs_get_the_mistakes_as_json(broken: Path) -> None:
         "mistakes": [
             {
                 "file": str(broken),
-                "line": 25,
+                "line": 26,
                 "column": 13,
                 "what": 'there is no account "mian"; did you mean "main"?',
             },
             {
                 "file": str(broken),
-                "line": 28,
+                "line": 29,
                 "column": 62,
                 "what": 'the rate "0/s" would never send; write one above zero',
             },
@@ -88,11 +88,11 @@ def test_a_warning_does_not_fail_the_check(tmp_path: Path) -> None:
     result = run("-c", str(path))
     assert result.exit_code == 0
     assert result.output.splitlines() == [
-        f"{path}:40:29: warning: {warning}",
+        f"{path}:41:29: warning: {warning}",
         f"{path}: 2 accounts, 5 senders, 2 pools: fine",
     ]
     (only,) = json.loads(run("-c", str(path), "--json").output)["warnings"]
-    assert only == {"file": str(path), "line": 40, "column": 29, "what": warning}
+    assert only == {"file": str(path), "line": 41, "column": 29, "what": warning}
 
 
 def test_the_schema_needs_no_config() -> None:
