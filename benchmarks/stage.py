@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,14 +122,16 @@ class Stage:
         """Write the config; JSON is YAML."""
         self.config_file.write_text(json.dumps(self.config, indent=2), encoding="utf-8")
 
-    async def start(self, *arguments: str, name: str) -> Process:
-        """Start `dispatcher` with *arguments*; what it prints goes to a file in the stage's folder."""
+    async def start(self, *arguments: str, name: str, program: Sequence[str] = ("-m", "dispatcher")) -> Process:
+        """Start `dispatcher` (or what else Python runs as *program*) with *arguments*.
+
+        What it prints goes to a file in the stage's folder.
+        """
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-m",
-                "dispatcher",
+                *program,
                 *arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,

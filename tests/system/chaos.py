@@ -1,0 +1,220 @@
+"""What the chaos tests need: workers that die when told, links that can be cut, and the judge."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal, Self, get_args
+
+from benchmarks.stage import Process, Stage, free_port, until
+from dispatcher.simulator.judgement import overruns
+
+log = logging.getLogger("chaos")
+
+MAX_CONCURRENCY = 80
+# Seconds after which nothing may be left once everything is healthy again.
+HEALED = 60.0
+
+Direction = Literal["there", "back"]
+Trouble = Literal["what is said is late", "answers are late", "silence", "resets", "slow"]
+TROUBLES: tuple[Trouble, ...] = get_args(Trouble)
+_FROZEN: dict[Trouble, tuple[Direction, ...]] = {
+    "what is said is late": ("there",),
+    "answers are late": ("back",),
+    "silence": ("there", "back"),
+}
+
+
+@dataclass(slots=True)
+class Hand:
+    """A worker with a config and a metrics port of its own."""
+
+    process: Process
+    metrics: str
+
+    async def is_ready(self, stage: Stage) -> None:
+        """Come back when it owns partitions."""
+        await stage._answers(self.process, f"http://{self.metrics}/readyz")
+
+    async def has_died(self, within: float = 60.0) -> None:
+        """Come back when it has killed itself."""
+
+        async def is_dead() -> bool:
+            return self.process.process.returncode is not None
+
+        await until(is_dead, within=within, what=f"the death of {self.process.name}")
+        assert self.process.process.returncode == -9, self.process.log.read_text(encoding="utf-8")[-2000:]
+
+
+async def hire(
+    stage: Stage,
+    name: str,
+    *,
+    ready: bool = True,
+    edge: str | None = None,
+    call: int = 1,
+    kafka_by: int | None = None,
+    twilio_by: int | None = None,
+) -> Hand:
+    """Start a worker on *stage*; it dies at the *call*-th step of *edge*.
+
+    *kafka_by* and *twilio_by* are ports of links that lead to Kafka and to the stand-in.
+    """
+    listen = f"127.0.0.1:{free_port()}"
+    config = stage.config | {"metrics": {"listen": listen}}
+    if twilio_by is not None:
+        config["twilio"] = config["twilio"] | {"base_url": f"http://127.0.0.1:{twilio_by}"}
+    file = stage.folder / f"{name}.yaml"
+    file.write_text(json.dumps(config, indent=2), encoding="utf-8")
+    traps: dict[str, Any] = {}
+    if edge is not None:
+        traps |= {"edge": edge, "call": call}
+    if kafka_by is not None:
+        traps["reroute"] = [int(stage.kafka.rpartition(":")[2]), kafka_by]
+    program = ("-m", "tests.system.chaos_launcher", json.dumps(traps)) if traps else ("-m", "dispatcher")
+    hand = Hand(await stage.start("run", "-c", str(file), name=name, program=program), listen)
+    if ready:
+        await hand.is_ready(stage)
+    return hand
+
+
+class Link:
+    """A TCP link to a port of this machine that can be frozen in a direction, slowed, and reset.
+
+    What is frozen is late, not lost, as with a network that comes back: unless whoever sent it has reset the connection
+    meanwhile, which then takes with it what was under way.
+    """
+
+    def __init__(self, to: int) -> None:
+        self._to = to
+        self._flows = {"there": asyncio.Event(), "back": asyncio.Event()}
+        self._transports: set[asyncio.StreamWriter] = set()
+        self._delay = 0.0
+        self._thaw()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self._thaw()
+        self.reset()
+        await self._server.wait_closed()
+        while self._transports:  # noqa: ASYNC110 - each serving task leaves by itself
+            await asyncio.sleep(0.01)
+
+    async def suffer(self, trouble: Trouble, seconds: float, rng: Random) -> None:
+        """Be in *trouble* for so long."""
+        match trouble:
+            case "resets":
+                over = asyncio.get_running_loop().time() + seconds
+                while asyncio.get_running_loop().time() < over:
+                    await asyncio.sleep(rng.uniform(0.2, seconds / 5))
+                    self.reset()
+            case "slow":
+                self._delay = 1.0
+                await asyncio.sleep(seconds)
+                self._delay = 0.0
+            case _:
+                for direction in _FROZEN[trouble]:
+                    self._flows[direction].clear()
+                await asyncio.sleep(seconds)
+                self._thaw()
+
+    def reset(self) -> None:
+        """Break every connection."""
+        for writer in self._transports:
+            writer.transport.abort()
+
+    def _thaw(self) -> None:
+        for flow in self._flows.values():
+            flow.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        except OSError:
+            writer.transport.abort()
+            return
+        both = {writer, far_writer}
+        self._transports |= both
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._carry("there", reader, far_writer))
+                tasks.create_task(self._carry("back", far_reader, writer))
+        finally:
+            for end in both:
+                end.transport.abort()
+            self._transports -= both
+
+    async def _carry(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if self._delay:
+                    await asyncio.sleep(self._delay)
+                await self._flows[direction].wait()
+                if (broken := reader.exception()) is not None:
+                    raise broken
+                writer.write(data)
+                await writer.drain()
+            await self._flows[direction].wait()
+            writer.close()
+            return
+        writer.transport.abort()
+
+
+async def judge(
+    stage: Stage, published: Collection[str], *, crashes: int = 0, in_doubt: str = "resend", title: str = ""
+) -> Counter[str]:
+    """Hold what is in Kafka against the stand-in's log; return how many results have each status.
+
+    *crashes* counts the deaths and freezes that a new owner could not know the end of.
+    """
+    results, texts, report = await stage.results(), await stage.accepted(), await stage.report()
+    of_id = {result["id"]: result for result in results}
+    given = Counter(result["id"] for result in results)
+    heard = Counter(text["to"] for text in texts)
+    sids: dict[str, list[str]] = {}
+    for text in texts:
+        sids.setdefault(text["mid"], []).append(text["sid"])
+    statuses = Counter(result["status"] for result in results)
+    flow = next(iter(report["senders"].values()))
+    log.info(
+        "%s: %s, %s texts at %.1f/s, peak %s, deepest %.2f s",
+        title, dict(statuses), len(texts), flow["achieved_rate"], flow["peak_1s"], flow["deepest_seconds"],
+    )  # fmt: skip
+
+    found = {
+        "lost": sorted(set(published) - given.keys()),
+        "never published": sorted(given.keys() - set(published)),
+        "two results": [one for one, times in given.items() if times > 1],
+        "texted twice, by id": [one for one, made in sids.items() if len(made) > 1],
+        "texted twice, by recipient": [to for to, times in heard.items() if times > 1],
+        "texted twice, by the stand-in": report["texted_twice"]["mids"],
+        "accepted, and not in the log": [
+            one for one, result in of_id.items() if result["status"] == "accepted" and one not in sids
+        ],
+        "accepted as another": [
+            one
+            for one, result in of_id.items()
+            if result["status"] == "accepted" and one in sids and result["sid"] not in sids[one]
+        ],
+        "in the log, and neither accepted nor unknown": [
+            one for one in sids if one in of_id and of_id[one]["status"] not in {"accepted", "unknown"}
+        ],
+        "driven over the rate": overruns(report),
+    }
+    wrong = {what: (len(those), those[:5]) for what, those in found.items() if those}
+    assert wrong == {}, f"{wrong}; {dict(statuses)}"
+    if in_doubt == "resend":
+        assert statuses == {"accepted": len(published)}
+    else:
+        assert statuses["accepted"] + statuses["unknown"] == len(published), statuses
+        assert statuses["unknown"] <= 2 * MAX_CONCURRENCY * crashes, statuses
+    return statuses
