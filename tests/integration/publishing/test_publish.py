@@ -171,7 +171,7 @@ async def test_the_control_topic_says_what_was_begun_and_that_it_is_done(world: 
 
 
 async def test_the_campaign_is_announced_before_its_first_job(world: World) -> None:
-    world.invite(50_000)
+    world.invite(60_000)
     await world.publish(stop_after=1)
 
     announced = [one for one in await world.records(world.control) if one.key == b"campaign/spring"]
@@ -286,7 +286,7 @@ async def test_jobs_from_before_the_campaign_began_are_no_part_of_it(world: Worl
 
 
 async def test_other_records_in_the_topic_are_left_alone_and_counted_for_nothing(world: World) -> None:
-    world.invite(20_000)
+    world.invite(60_000)
     await world.publish(stop_after=1)
     job = {"id": "spring-000001", "campaign": "winter", "to": number(1), "pool": "marketing", "body": "Hi"}
     async with producing(world) as producer:
@@ -297,8 +297,8 @@ async def test_other_records_in_the_topic_are_left_alone_and_counted_for_nothing
     done = await world.publish()
 
     assert done.complete
-    assert done.published + done.found == 20_000
-    assert len(await world.records(world.jobs)) == 20_000 + 4 * PARTITIONS
+    assert done.published + done.found == 60_000
+    assert len(await world.records(world.jobs)) == 60_000 + 4 * PARTITIONS
 
 
 async def test_other_recipients_under_the_same_name_are_refused(world: World) -> None:
@@ -334,7 +334,7 @@ async def test_recipients_that_changed_since_they_were_counted_are_refused(world
 
 
 async def test_a_topic_that_has_forgotten_is_not_taken_for_the_truth(world: World) -> None:
-    world.invite(30_000)
+    world.invite(60_000)
     await world.publish(stop_after=1)
     await world.forget(10)
 
