@@ -62,7 +62,7 @@ def read_callback(
         sid=form.get("MessageSid") or form.get("SmsSid") or "",
         status=form.get("MessageStatus") or form.get("SmsStatus") or "",
         error_code=_number(form.get("ErrorCode")),
-        token=token or None,
+        token=token if token and token.isascii() else None,
         parameters={name: form.getall(name)[-1] for name in form if name != _BODY},
         received_at=at.isoformat(timespec="milliseconds"),
     )

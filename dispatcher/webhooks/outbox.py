@@ -135,7 +135,6 @@ class Outbox:
         self._tell(None)
         metrics.CALLBACKS_SPOOLED.inc(len(records))
         for batch in batches:
-            batch.is_spooled = True
             batch.settle(kept=True)
             places = range(place, place + batch.count)
             if batch.state is not State.WITHDRAWN:

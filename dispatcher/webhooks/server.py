@@ -70,7 +70,7 @@ class Webhooks:
         target = self._target(request.raw_path)
         path, _, query = target.partition("?")
         kind = _KINDS.get(path)
-        if kind is None or not query.isascii():
+        if kind is None:
             raise web.HTTPNotFound
         if request.method != "POST":
             raise web.HTTPMethodNotAllowed(request.method, ["POST"])
@@ -119,7 +119,7 @@ async def _read(request: web.BaseRequest) -> Form:
             body = await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
-    except web.RequestPayloadError:
+    except (web.RequestPayloadError, ConnectionError):
         raise web.HTTPBadRequest from None
     return _form(body.decode("utf-8", "replace"))
 

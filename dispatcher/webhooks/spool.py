@@ -143,6 +143,7 @@ class Spool:
             _sync_folder(self._folder)
         except OSError:
             os.close(file)
+            segment.path.unlink(missing_ok=True)
             raise
         self._segments.append(segment)
         return file
@@ -159,7 +160,7 @@ def _records(frames: bytes) -> Iterator[bytes]:
     while at + _HEAD.size <= len(frames):
         length, checksum = _HEAD.unpack_from(frames, at)
         record = frames[at + _HEAD.size : at + _HEAD.size + length]
-        if len(record) < length or crc32(record, crc32(_LENGTH.pack(length))) != checksum:
+        if crc32(record, crc32(_LENGTH.pack(length))) != checksum:
             return
         yield record
         at += _HEAD.size + length

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from dispatcher.clock import Clock
-from dispatcher.domain.errors import KafkaUnavailableError
+from dispatcher.domain.errors import DispatcherError
 from dispatcher.telemetry import metrics
 
 log = structlog.get_logger()
@@ -45,8 +45,8 @@ class State(Enum):
 class Batch:
     """Callbacks of one partition that share their fate.
 
-    *kept* is whether they are durable: True once they are in Kafka or on disk. *is_spooled*: they are on disk, so
-    nobody waits for Kafka and nothing is added. *opened_at* and *sent_at* are monotonic.
+    *kept* is whether they are durable, as far as it has to be known. *is_spooled*: they come from the disk, so nobody
+    waits for an answer, and nothing is added. *opened_at* and *sent_at* are monotonic.
     """
 
     __slots__ = ("count", "entries", "is_spooled", "kept", "opened_at", "partition", "sent_at", "size", "state")
@@ -126,7 +126,10 @@ class Writer:
             self._waiting[batch.partition].remove(batch)
 
     async def run(self, connect: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
-        """Write what is added, for ever: with another producer of *connect*'s whenever one fails."""
+        """Write what is added, for ever: with another producer of *connect*'s whenever one fails.
+
+        Nothing that is wrong with Kafka ends this: callbacks are kept on disk meanwhile, and Twilio does not wait.
+        """
         told = ""
         while True:
             try:
@@ -134,7 +137,7 @@ class Writer:
                     told = ""
                     log.info("callbacks go to Kafka", topic=self._topic)
                     await self._write(producer)
-            except (KafkaUnavailableError, KafkaError, TimeoutError, OSError) as error:
+            except (DispatcherError, KafkaError, OSError) as error:
                 if (reason := str(error) or repr(error)) != told:
                     log.warning("callbacks do not get into Kafka; they are kept on disk", reason=reason)
                 told = reason
@@ -175,10 +178,10 @@ class Writer:
             written.add_done_callback(partial(self._answered, batch))
 
     def _answered(self, batch: Batch, written: "asyncio.Future[Any]") -> None:
+        error = KafkaError("the producer is closed") if written.cancelled() else written.exception()
         if self._sending.get(batch.partition) is not batch:
             return  # its producer was given up before
-        error = None if written.cancelled() else written.exception()
-        if error is not None or written.cancelled():
+        if error is not None:
             self._failure = error
             self._failed(batch)
             return
