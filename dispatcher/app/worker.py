@@ -98,7 +98,9 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, p
             abandon=worker.abandon,
             resume=worker.resume,
             positions=worker.positions,
-            history=History(readers[1], journal=topics.journal, results=topics.results),
+            history=History(
+                readers[1], clock, journal=topics.journal, results=topics.results, horizon=kafka.dedup_horizon
+            ),
             fence=fence,
         )
         reconciler = Reconciler(
@@ -160,6 +162,7 @@ class Worker:
             priorities=settings.priorities,
             queue_target=settings.twilio.queue_target,
             in_doubt_hold_off=settings.twilio.in_doubt_hold_off,
+            dedup_horizon=settings.kafka.dedup_horizon,
             requests=RequestMaker(fleet.pools, public_url),
             ledger=self.ledger,
             outcomes=Outcomes(self.publisher, settings.topics, clock),
@@ -212,7 +215,7 @@ class Worker:
         await self.ledger.open_books(recovered.journal_ends)
         results = self._settings.topics.results
         self.publisher.ends = {(results, index): end for index, end in recovered.result_ends.items()}
-        self.pipeline.recover(recovered.doubt, recovered.sids)
+        self.pipeline.recover(recovered.doubt, recovered.sids, recovered.seen)
         self.pipeline.share(part)
         self.pipeline.resume()
         self.driver.wake()

@@ -53,6 +53,9 @@ class KafkaSection(Section):
     )
     replication_factor: Count | None = Field(None, description="copies of each topic created (the broker's default)")
     create_topics: Flag | None = Field(None, description="create topics that are missing (true)")
+    dedup_horizon: Wait | None = Field(
+        None, description="for how long a job's id is remembered, so that it is sent once (10min)"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None = Field(
         None, description="how to talk to the brokers (PLAINTEXT)"
     )

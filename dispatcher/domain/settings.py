@@ -21,13 +21,17 @@ class Listen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaSettings:
-    """How to reach Kafka. *security* goes to aiokafka under its own names."""
+    """How to reach Kafka. *security* goes to aiokafka under its own names.
+
+    A job whose id was published before within *dedup_horizon* seconds is not sent again.
+    """
 
     bootstrap_servers: str
     group_id: str = "dispatcher"
     partitions: int = 12
     replication_factor: int | None = None
     create_topics: bool = True
+    dedup_horizon: float = 600.0
     security: Mapping[str, str | Secret] = field(default_factory=dict)
 
 

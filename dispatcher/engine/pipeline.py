@@ -1,7 +1,7 @@
 """The life of one job, top to bottom: received, placed, sent when its turn comes, answered, concluded."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from heapq import heappop, heappush
@@ -32,12 +32,13 @@ from dispatcher.domain.fleet import Fleet, PriorityClass, Sender
 from dispatcher.domain.job import Job
 from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message, Origin
-from dispatcher.domain.outcome import Status
+from dispatcher.domain.outcome import Position, Status
 from dispatcher.domain.phone import country_prefix
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.segments import count_segments
 from dispatcher.engine.doubts import Doubt, Doubts
 from dispatcher.engine.placement import Placement
+from dispatcher.engine.repeats import Repeats
 from dispatcher.intake.decode import NotAJobError, decode
 from dispatcher.outcomes.results import Outcomes
 from dispatcher.pacing.hierarchy import Hierarchy
@@ -73,6 +74,7 @@ class Pipeline:
         priorities: tuple[PriorityClass, ...],
         queue_target: float,
         in_doubt_hold_off: float,
+        dedup_horizon: float,
         requests: RequestMaker,
         ledger: Ledger,
         outcomes: Outcomes,
@@ -100,6 +102,7 @@ class Pipeline:
         )
         self.placement = Placement(fleet, self.hierarchy, self._pacer)
         self.doubts = Doubts(in_doubt_hold_off)
+        self._repeats = Repeats(dedup_horizon)
         self._recovered: dict[tuple[str, int, int], Intent] = {}
         self._sids: dict[str, None] = {}
         self._later: list[tuple[datetime, int, Message]] = []
@@ -137,9 +140,14 @@ class Pipeline:
         cost = 1 if job.media_urls else count_segments(job.body or "")
         message = Message(job=job, origin=origin, offset=offset, priority=priority, cost=cost, appended_at=appended_at)
         now = self._clock.now()
+        place = Position(origin.topic, origin.partition, offset)
+        seen = self._repeats.seen_before(job.id, place, self._clock.monotonic())
         if self._recovered and (intent := self._recovered.pop((origin.topic, origin.partition, offset), None)):
             # The last owner was about to send it, or did. That comes before any objection: it may have been accepted.
             self._take_over(message, intent)
+        elif seen is not None:
+            reason = f"its id was published before, at {seen.topic}/{seen.partition}/{seen.offset}; an id is sent once"
+            self._outcomes.conclude(message, "suppressed", reason=reason)
         elif (objection := first_objection(job, now)) is not None:
             self._outcomes.conclude(message, objection.status, reason=objection.reason)
         elif job.send_at is not None and job.send_at > now:
@@ -163,9 +171,15 @@ class Pipeline:
         """Run every limit at *part* of itself from now on."""
         self.hierarchy.share(part, self._clock.monotonic())
 
-    def recover(self, intents: dict[tuple[str, int, int], Intent], sids: Iterable[str]) -> None:
-        """The last owners left *intents* without an outcome, by topic, partition and offset, and made *sids*."""
+    def recover(
+        self, intents: dict[tuple[str, int, int], Intent], sids: Iterable[str], seen: Mapping[str, Position]
+    ) -> None:
+        """The last owners left *intents* without an outcome, by topic, partition and offset.
+
+        They made *sids*, and the jobs that they concluded stand at *seen*, by id.
+        """
         self._recovered = intents
+        self._repeats.start_with(seen, self._clock.monotonic())
         for sid in sids:
             self._remember(sid)
 

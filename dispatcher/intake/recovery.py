@@ -8,8 +8,9 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
+from dispatcher.clock import Clock
 from dispatcher.domain.journal import Intent, decode_page, open_intents
-from dispatcher.domain.outcome import Position
+from dispatcher.domain.outcome import Position, Status
 from dispatcher.intake.offsets import Bookmark
 
 log = structlog.get_logger()
@@ -18,6 +19,8 @@ log = structlog.get_logger()
 class _Result(msgspec.Struct, gc=False):
     """What is read of a result."""
 
+    id: str
+    status: Status
     job: Position
     sid: str | None = None
 
@@ -29,21 +32,28 @@ _decode_result = msgspec.json.Decoder(_Result).decode
 class Recovered:
     """Jobs by topic, partition and offset: *settled* have a result; those in *doubt* have an intent and none.
 
-    *sids* are those of the results; *journal_ends* and *result_ends* where the two topics ended, by partition.
+    *sids* are those of the results, *seen* the places of their jobs by id; *journal_ends* and *result_ends* where the
+    two topics ended, by partition.
     """
 
     settled: set[tuple[str, int, int]] = field(default_factory=set)
     doubt: dict[tuple[str, int, int], Intent] = field(default_factory=dict)
     sids: set[str] = field(default_factory=set)
+    seen: dict[str, Position] = field(default_factory=dict)
     journal_ends: dict[int, int] = field(default_factory=dict)
     result_ends: dict[int, int] = field(default_factory=dict)
 
 
 class History:
-    """Reads what was written about partitions before they came to this worker, with a *consumer* of no group."""
+    """Reads what was written about partitions before they came to this worker, with a *consumer* of no group.
 
-    def __init__(self, consumer: Any, *, journal: str, results: str) -> None:
+    Results are read from *horizon* seconds ago on, at least.
+    """
+
+    def __init__(self, consumer: Any, clock: Clock, *, journal: str, results: str, horizon: float) -> None:
         self._consumer = consumer
+        self._clock = clock
+        self._horizon = horizon
         self._journal = journal
         self._results = results
 
@@ -60,6 +70,8 @@ class History:
         recovered = Recovered()
         if not starts:
             return recovered
+        for partition, start in (await self._at_the_horizon(indices)).items():
+            starts[partition] = min(starts[partition], start)
         records, ends = await self._read_from(starts)
         recovered.journal_ends = {tp.partition: end for tp, end in ends.items() if tp.topic == self._journal}
         recovered.result_ends = {tp.partition: end for tp, end in ends.items() if tp.topic == self._results}
@@ -68,11 +80,21 @@ class History:
                 recovered.settled.add((result.job.topic, index, result.job.offset))
                 if result.sid is not None:
                     recovered.sids.add(result.sid)
+                # A repeated id is suppressed at once, maybe before its first job has a result: that is no trace of it.
+                if result.status != "suppressed":
+                    recovered.seen[result.id] = result.job
             pages = _decoded(records[TopicPartition(self._journal, index)], decode_page)
             for (topic, offset), intent in open_intents(pages).items():
                 if (topic, index, offset) not in recovered.settled:
                     recovered.doubt[topic, index, offset] = intent
         return recovered
+
+    async def _at_the_horizon(self, indices: set[int]) -> dict[TopicPartition, int]:
+        """Return the offsets of the results that are as old as the horizon, where there are younger ones."""
+        since = int((self._clock.now().timestamp() - self._horizon) * 1000)
+        partitions = [TopicPartition(self._results, index) for index in indices]
+        found = await self._consumer.offsets_for_times(dict.fromkeys(partitions, since))
+        return {partition: at.offset for partition, at in found.items() if at is not None}
 
     async def _read_from(
         self, starts: Mapping[TopicPartition, int]

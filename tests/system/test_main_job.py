@@ -208,3 +208,19 @@ async def test_a_worker_that_is_stopped_and_started_texts_nobody_twice(kafka: st
         assert Counter(result["status"] for result in results) == {"accepted": 10_000}
         log = await stage.accepted()
         assert len(log) == len({one["to"] for one in log}) == 10_000
+
+
+async def test_an_id_that_is_published_twice_is_sent_once(kafka: str, tmp_path: Path) -> None:
+    async with open_stage(tmp_path, kafka, senders=UNLIMITED) as stage:
+        await stage.publish(job("spring", row, "marketing") for row in range(500))
+        await stage.publish(job("spring", row, "marketing") for row in range(250))
+        await stage.start_simulator()
+        worker = await stage.start_worker("worker-1")
+        await stage.wait_for_results(750, within=60)
+        await worker.stop()
+        await stage.publish(job("spring", row, "marketing") for row in range(250, 500))
+        await stage.start_worker("worker-2")
+        results = await stage.wait_for_results(1000, within=60)
+        assert Counter(result["status"] for result in results) == {"accepted": 500, "suppressed": 500}
+        assert all("published before" in result["reason"] for result in results if result["status"] == "suppressed")
+        assert len(await stage.accepted()) == 500

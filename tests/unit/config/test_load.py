@@ -63,6 +63,7 @@ def test_every_key_reaches_its_setting() -> None:
             partitions=12,
             replication_factor=3,
             create_topics=False,
+            dedup_horizon=3600.0,
             security={
                 "security_protocol": "SASL_SSL",
                 "sasl_mechanism": "SCRAM-SHA-512",

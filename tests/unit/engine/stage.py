@@ -108,6 +108,7 @@ class Stage:
             priorities=tuple(priorities),
             queue_target=1.0,
             in_doubt_hold_off=25.0,
+            dedup_horizon=600.0,
             requests=RequestMaker(fleet.pools, public_url),
             ledger=cast("Any", self.journal),
             outcomes=Outcomes(cast("Any", self.press), Topics(), self.clock),
