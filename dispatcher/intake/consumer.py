@@ -124,13 +124,22 @@ class Intake:
             await self._clock.sleep(POLL_WHEN_FULL)
             return
         if generation != self._generation:
-            return  # these came with an assignment that is gone; who owns them now reads them again
+            # Another assignment came meanwhile, and these are of the old one or, since aiokafka lets a waiting
+            # `getmany` go on with what is assigned next, of the new one. Whoever owns them reads them again.
+            self._go_back_to_taken(found)
+            return
         for partition, records in found.items():
             self._take(self._offsets[partition], records, self._class_of[partition.topic])
         if found:
             self._after_batch()
         # With records at hand `getmany` never suspends: let the others on the loop have their turn.
         await self._clock.sleep(0)
+
+    def _go_back_to_taken(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read next of *partitions*, where they are ours, what follows the last record that was taken in hand."""
+        for partition in partitions:
+            if (offsets := self._offsets.get(partition)) is not None:
+                self._consumer.seek(partition, offsets.position)
 
     def _take(self, offsets: PartitionOffsets, records: Sequence[Any], priority: int) -> None:
         for record in records:
@@ -196,6 +205,7 @@ class Intake:
         self._generation += 1
         self._committed = {}
         self._offsets = owned
+        self._go_back_to_taken(owned)
         metrics.PARTITIONS.set(len(indices))
 
     def _indices(self, assigned: set[TopicPartition]) -> set[int]:
