@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from dispatcher.domain.errors import KafkaUnavailableError
 
 
 class _Callback(msgspec.Struct, gc=False):
@@ -26,7 +29,16 @@ class CallbackLog:
         self._partitions = [TopicPartition(topic, number) for number in range(partitions)]
 
     async def proofs(self, wanted: Collection[str], since: datetime) -> Mapping[str, str]:
-        """Return the SIDs of those message ids in *wanted* that a callback since *since* speaks of, by id."""
+        """Return the SIDs of those message ids in *wanted* that a callback since *since* speaks of, by id.
+
+        `KafkaUnavailableError` when Kafka does not say.
+        """
+        try:
+            return await self._read(wanted, since)
+        except KafkaError as error:
+            raise KafkaUnavailableError(f"Kafka does not show the callbacks ({type(error).__name__})") from error
+
+    async def _read(self, wanted: Collection[str], since: datetime) -> Mapping[str, str]:
         consumer = self._consumer
         consumer.assign(self._partitions)
         at = int(since.timestamp() * 1000)
