@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal, Self, get_args
 
+import psutil
+
 from benchmarks.stage import Process, Stage, free_port, until
 from dispatcher.simulator.judgement import overruns
 
@@ -20,12 +22,13 @@ MAX_CONCURRENCY = 80
 HEALED = 60.0
 
 Direction = Literal["there", "back"]
-Trouble = Literal["what is said is late", "answers are late", "silence", "resets", "slow"]
+Trouble = Literal["what is said is late", "answers are late", "silence", "old connections are late", "resets", "slow"]
 TROUBLES: tuple[Trouble, ...] = get_args(Trouble)
 _FROZEN: dict[Trouble, tuple[Direction, ...]] = {
     "what is said is late": ("there",),
     "answers are late": ("back",),
     "silence": ("there", "back"),
+    "old connections are late": ("there", "back"),
 }
 
 
@@ -49,6 +52,15 @@ class Hand:
         await until(is_dead, within=within, what=f"the death of {self.process.name}")
         assert self.process.process.returncode == -9, self.process.log.read_text(encoding="utf-8")[-2000:]
 
+    async def has_frozen(self, within: float = 60.0) -> None:
+        """Come back when it has stopped itself."""
+        process = psutil.Process(self.process.pid)
+
+        async def is_stopped() -> bool:
+            return process.status() == psutil.STATUS_STOPPED
+
+        await until(is_stopped, within=within, what=f"the freezing of {self.process.name}")
+
 
 async def hire(
     stage: Stage,
@@ -57,10 +69,11 @@ async def hire(
     ready: bool = True,
     edge: str | None = None,
     call: int = 1,
+    freezes: bool = False,
     kafka_by: int | None = None,
     twilio_by: int | None = None,
 ) -> Hand:
-    """Start a worker on *stage*; it dies at the *call*-th step of *edge*.
+    """Start a worker on *stage*; it dies, or *freezes*, at the *call*-th step of *edge*.
 
     *kafka_by* and *twilio_by* are ports of links that lead to Kafka and to the stand-in.
     """
@@ -72,7 +85,7 @@ async def hire(
     file.write_text(json.dumps(config, indent=2), encoding="utf-8")
     traps: dict[str, Any] = {}
     if edge is not None:
-        traps |= {"edge": edge, "call": call}
+        traps |= {"edge": edge, "call": call, "signal": "SIGSTOP" if freezes else "SIGKILL"}
     if kafka_by is not None:
         traps["reroute"] = [int(stage.kafka.rpartition(":")[2]), kafka_by]
     program = ("-m", "tests.system.chaos_launcher", json.dumps(traps)) if traps else ("-m", "dispatcher")
@@ -91,10 +104,9 @@ class Link:
 
     def __init__(self, to: int) -> None:
         self._to = to
-        self._flows = {"there": asyncio.Event(), "back": asyncio.Event()}
+        self._flows = _open_flows()
         self._transports: set[asyncio.StreamWriter] = set()
         self._delay = 0.0
-        self._thaw()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -103,7 +115,6 @@ class Link:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        self._thaw()
         self.reset()
         await self._server.wait_closed()
         while self._transports:  # noqa: ASYNC110 - each serving task leaves by itself
@@ -122,19 +133,19 @@ class Link:
                 await asyncio.sleep(seconds)
                 self._delay = 0.0
             case _:
+                flows = self._flows
                 for direction in _FROZEN[trouble]:
-                    self._flows[direction].clear()
+                    flows[direction].clear()
+                if trouble == "old connections are late":
+                    self._flows = _open_flows()
                 await asyncio.sleep(seconds)
-                self._thaw()
+                for flow in flows.values():
+                    flow.set()
 
     def reset(self) -> None:
         """Break every connection."""
         for writer in self._transports:
             writer.transport.abort()
-
-    def _thaw(self) -> None:
-        for flow in self._flows.values():
-            flow.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -142,31 +153,39 @@ class Link:
         except OSError:
             writer.transport.abort()
             return
+        flows = self._flows
         both = {writer, far_writer}
         self._transports |= both
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._carry("there", reader, far_writer))
-                tasks.create_task(self._carry("back", far_reader, writer))
+                tasks.create_task(self._carry(flows["there"], reader, far_writer))
+                tasks.create_task(self._carry(flows["back"], far_reader, writer))
         finally:
             for end in both:
                 end.transport.abort()
             self._transports -= both
 
-    async def _carry(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, flow: asyncio.Event, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
                 if self._delay:
                     await asyncio.sleep(self._delay)
-                await self._flows[direction].wait()
+                await flow.wait()
                 if (broken := reader.exception()) is not None:
                     raise broken
                 writer.write(data)
                 await writer.drain()
-            await self._flows[direction].wait()
+            await flow.wait()
             writer.close()
             return
         writer.transport.abort()
+
+
+def _open_flows() -> dict[Direction, asyncio.Event]:
+    flows: dict[Direction, asyncio.Event] = {"there": asyncio.Event(), "back": asyncio.Event()}
+    for flow in flows.values():
+        flow.set()
+    return flows
 
 
 async def judge(

@@ -1,9 +1,9 @@
-"""Runs `dispatcher` so that it dies at a chosen step of the protocol, or reaches Kafka by a link that can be cut.
+"""Runs `dispatcher` so that it dies or freezes at a step of the protocol, or reaches Kafka by a link that can be cut.
 
     python -m tests.system.chaos_launcher '{"edge": "answered", "call": 200}' run -c FILE
 
-The first argument is a JSON object: at the call with the number *call* of the *edge*'s method the process kills itself;
-with *reroute* ([from, to]) connections to Kafka at one port go to the other.
+The first argument is a JSON object: at the call with the number *call* of the *edge*'s method the process sends itself
+*signal* (SIGKILL); with *reroute* ([from, to]) connections to Kafka at one port go to the other.
 """
 
 import asyncio
@@ -21,7 +21,9 @@ EDGES: dict[str, tuple[str, str, str, str | float]] = {
     "announced": ("dispatcher.app.worker", "Worker", "_intended", "before"),
     "posting": ("dispatcher.delivery.twilio", "TwilioApi", "send", 0.05),
     "answered": ("dispatcher.app.worker", "Worker", "_answered", "before"),
+    "noted": ("dispatcher.delivery.ledger", "Ledger", "_write", "after"),
     "concluded": ("dispatcher.outcomes.publisher", "Publisher", "add", "after"),
+    "writing": ("dispatcher.outcomes.publisher", "Publisher", "_send", "after"),
     "written": ("dispatcher.outcomes.publisher", "Publisher", "_written", "before"),
     "committing": ("dispatcher.intake.consumer", "Intake", "_commit_now", "before"),
     "committed": ("dispatcher.intake.consumer", "Intake", "_commit_now", "after"),
@@ -32,13 +34,12 @@ EDGES: dict[str, tuple[str, str, str, str | float]] = {
 }
 
 
-def die() -> None:
-    """End as `kill -9` does."""
-    os.kill(os.getpid(), signal.SIGKILL)
+def set_trap(edge: str, call: int, name_of_signal: str) -> None:
+    """Let the process end or freeze at the *call*-th call of *edge*'s method."""
 
+    def die() -> None:
+        os.kill(os.getpid(), signal.Signals[name_of_signal])
 
-def set_trap(edge: str, call: int) -> None:
-    """Let the process die at the *call*-th call of *edge*'s method."""
     module, name, method, moment = EDGES[edge]
     owner = getattr(import_module(module), name)
     original: Callable[..., Any] = getattr(owner, method)
@@ -87,7 +88,7 @@ def main() -> None:
     """Set the traps and run the program."""
     wanted = json.loads(sys.argv.pop(1))
     if "edge" in wanted:
-        set_trap(wanted["edge"], wanted["call"])
+        set_trap(wanted["edge"], wanted["call"], wanted.get("signal", "SIGKILL"))
     if "reroute" in wanted:
         reroute(*wanted["reroute"])
     from dispatcher.__main__ import main  # noqa: PLC0415 - once all is set

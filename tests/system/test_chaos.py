@@ -170,6 +170,25 @@ async def test_one_of_two_workers_is_frozen(broker: LocalKafka, tmp_path: Path, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("edge", ["noted", "announced", "posting", "answered", "writing", "written", "committing"])
+async def test_a_worker_freezes_at_an_edge_of_the_protocol_until_another_has_taken_over(
+    broker: LocalKafka, tmp_path: Path, edge: str
+) -> None:
+    rng = random.Random(edge)
+    call = rng.randint(4, 6) if edge == "committing" else rng.randint(50, 400)
+    async with chaos(tmp_path, broker) as stage:
+        ids = await publish(stage, 5000)
+        frozen = await hire(stage, "frozen", edge=edge, call=call, freezes=True, ready=False)
+        await frozen.has_frozen()
+        other = await hire(stage, "other", ready=False)
+        # The group gives the partitions away after 15 s; what was in doubt is settled 10 s later.
+        await asyncio.sleep(30)
+        os.kill(frozen.process.pid, signal.SIGCONT)
+        await finish(stage, 5000, frozen, other)
+        await judge(stage, ids, crashes=1, title=f"frozen at {edge} {call}")
+
+
+@pytest.mark.slow
 async def test_the_broker_is_killed_and_comes_back(broker: LocalKafka, tmp_path: Path) -> None:
     async with chaos(tmp_path, broker) as stage:
         ids = await publish(stage, 3000)
