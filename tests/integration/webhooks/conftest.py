@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +16,7 @@ from dispatcher.webhooks.server import Webhooks, open_webhooks
 from dispatcher.webhooks.signature import Signatures
 
 MAIN = Account(name="main", sid="AC" + "1" * 32, auth_token=Secret("main-token"))
+ANYWHERE = Listen(host="127.0.0.1", port=0)
 PUBLIC_URL = "https://hooks.example.com"
 STATUS = "/twilio/status?mid=spring-1&a=1"
 FIELDS = {"AccountSid": MAIN.sid, "MessageSid": "SM1", "MessageStatus": "delivered", "To": "+12065550142"}
@@ -55,8 +56,10 @@ class Keeper:
 class Caller:
     """Calls the receiver as Twilio does, and as others do."""
 
-    def __init__(self, listen: Listen, http: aiohttp.ClientSession) -> None:
-        self._listen = listen
+    def __init__(self, listen: Listen, http: aiohttp.ClientSession, receiving: AsyncExitStack) -> None:
+        self.listen = listen
+        # Whoever leaves this context ends the receiver.
+        self.receiving = receiving
         self._http = http
 
     async def post(
@@ -70,7 +73,7 @@ class Caller:
         **changes: Any,
     ) -> aiohttp.ClientResponse:
         """Post *fields* to *target*, signed; *changes* go to aiohttp instead of what would be right."""
-        url = URL(f"http://{self._listen}{path or target}", encoded=True)
+        url = URL(f"http://{self.listen}{path or target}", encoded=True)
         right = {"data": urlencode(fields).encode(), "headers": signed(target, fields, public_url)}
         async with self._http.request(method, url, **right | changes) as response:
             await response.read()
@@ -79,7 +82,7 @@ class Caller:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """Open a connection to say on it whatever."""
-        reader, writer = await asyncio.open_connection(self._listen.host, self._listen.port)
+        reader, writer = await asyncio.open_connection(self.listen.host, self.listen.port)
         try:
             yield reader, writer
         finally:
@@ -101,6 +104,17 @@ class Caller:
             return answer
 
 
+@asynccontextmanager
+async def open_caller(
+    keeper: Keeper, *, public_url: str = PUBLIC_URL, listen: Listen = ANYWHERE
+) -> AsyncIterator[Caller]:
+    """Open a receiver, and who calls it; for half a minute at most."""
+    webhooks = Webhooks(Signatures([MAIN], public_url), public_url, keeper.put, SystemClock())
+    async with asyncio.timeout(30), aiohttp.ClientSession() as http, AsyncExitStack() as receiving:
+        where = await receiving.enter_async_context(open_webhooks(webhooks, listen))
+        yield Caller(where, http, receiving)
+
+
 @pytest.fixture
 def keeper() -> Keeper:
     return Keeper()
@@ -113,10 +127,5 @@ def public_url() -> str:
 
 @pytest.fixture
 async def caller(keeper: Keeper, public_url: str) -> AsyncIterator[Caller]:
-    webhooks = Webhooks(Signatures([MAIN], public_url), public_url, keeper.put, SystemClock())
-    async with (
-        asyncio.timeout(30),
-        open_webhooks(webhooks, Listen(host="127.0.0.1", port=0)) as listen,
-        aiohttp.ClientSession() as http,
-    ):
-        yield Caller(listen, http)
+    async with open_caller(keeper, public_url=public_url) as one:
+        yield one

@@ -1,21 +1,18 @@
 """What a client sees of the receiver."""
 
 import asyncio
+import gzip
+import logging
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlencode
 
-import aiohttp
 import orjson
 import pytest
 
-from dispatcher.clock import SystemClock
 from dispatcher.domain.errors import DispatcherError
-from dispatcher.domain.settings import Listen
 from dispatcher.webhooks import door, server
-from dispatcher.webhooks.server import Webhooks, open_webhooks
-from dispatcher.webhooks.signature import Signatures
-from tests.integration.webhooks.conftest import FIELDS, MAIN, PUBLIC_URL, STATUS, Caller, Keeper, signed
+from tests.integration.webhooks.conftest import FIELDS, MAIN, STATUS, Caller, Keeper, open_caller, signed
 
 LARGEST = door.LARGEST_BODY
 
@@ -92,7 +89,13 @@ async def test_a_proxy_may_take_the_path_of_the_public_url_away(
         (403, {"data": b""}),
         (403, {"data": b"\xff\xfe\x00"}),
         (403, {"data": b'{"AccountSid": "AC1"}'}),
-        (403, {"headers": {**signed(STATUS, FIELDS), "Content-Encoding": "gzip"}, "data": b"\x1f\x8b"}),
+        (
+            403,
+            {
+                "headers": {**signed(STATUS, FIELDS), "Content-Encoding": "gzip"},
+                "data": gzip.compress(urlencode(FIELDS).encode()),
+            },
+        ),
         (400, {"data": b"a=1&" * 501}),
         (413, {"data": b"a=" + b"x" * LARGEST}),
         (413, {"data": BytesIO(b"a=" + b"x" * 1024 * 1024)}),
@@ -130,6 +133,31 @@ async def test_who_does_not_say_what_they_want_has_to_leave(
 ) -> None:
     monkeypatch.setattr(door, "HEAD_TIMEOUT", 0.05)
     assert await caller.say(said) == b""
+
+
+async def test_who_waits_for_an_answer_may_stay(
+    caller: Caller, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "HEAD_TIMEOUT", 0.05)
+    keeper.is_slow = True
+    asyncio.get_running_loop().call_later(0.2, keeper.settle)
+    assert (await caller.post()).status == 204
+
+
+async def test_who_has_nothing_more_to_say_has_to_leave(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "KEEP_ALIVE", 0.05)
+    body = urlencode(FIELDS).encode()
+    headers = "".join(f"{name}: {value}\r\n" for name, value in signed(STATUS, FIELDS).items())
+    async with open_caller(keeper) as caller:
+        answer = await caller.say(head(f"{headers}Content-Length: {len(body)}\r\n") + body)
+    assert answer.startswith(b"HTTP/1.1 204 No Content\r\n")
+    assert b"Connection: close" not in answer
+
+
+async def test_a_callback_is_not_logged(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert (await caller.post()).status == 204
+    assert not caplog.records
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,16 +204,14 @@ async def test_a_full_door_turns_away_who_comes_and_serves_who_is_in(
     assert (await caller.post()).status == 204
     async with caller.connect():
         # With the one that `post` keeps these are two.
-        assert await caller.say() == b""
+        assert await caller.say(head("Content-Length: 0\r\nConnection: close\r\n")) == b""
         assert (await caller.post()).status == 204
 
 
 async def test_who_has_called_is_answered_before_the_receiver_leaves(keeper: Keeper) -> None:
     keeper.is_slow = True
-    webhooks = Webhooks(Signatures([MAIN], PUBLIC_URL), PUBLIC_URL, keeper.put, SystemClock())
-    async with asyncio.timeout(30), aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
-        async with open_webhooks(webhooks, Listen(host="127.0.0.1", port=0)) as listen:
-            caller = Caller(listen, http)
+    async with asyncio.TaskGroup() as tasks, open_caller(keeper) as caller:
+        async with caller.receiving:
             answer = tasks.create_task(caller.post())
             await keeper.came.wait()
             asyncio.get_running_loop().call_later(0.05, keeper.settle)
@@ -194,9 +220,7 @@ async def test_who_has_called_is_answered_before_the_receiver_leaves(keeper: Kee
             await caller.say()
 
 
-async def test_a_port_that_is_taken_is_named(keeper: Keeper) -> None:
-    webhooks = Webhooks(Signatures([MAIN], PUBLIC_URL), PUBLIC_URL, keeper.put, SystemClock())
-    async with open_webhooks(webhooks, Listen(host="127.0.0.1", port=0)) as taken:
-        with pytest.raises(DispatcherError, match=r"cannot listen on webhooks\.listen 127\.0\.0\.1:"):
-            async with open_webhooks(webhooks, taken):
-                pass
+async def test_a_port_that_is_taken_is_named(caller: Caller, keeper: Keeper) -> None:
+    with pytest.raises(DispatcherError, match=r"cannot listen on webhooks\.listen 127\.0\.0\.1:"):
+        async with open_caller(keeper, listen=caller.listen):
+            pass
