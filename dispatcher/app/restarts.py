@@ -15,6 +15,7 @@ FORGIVEN_AFTER = 60.0
 POISONED_AT = 5
 POISONED_WITHIN = 300.0
 YOUNG = 10.0
+# Longer than the span, so that it then has as many tries as before.
 REST = 600.0
 # From the start of a process until it asks the group for partitions.
 START_UP = 2.0
@@ -47,7 +48,6 @@ class Restarts:
         and wait with it until the group has given the dead one up; until then they better go on.
         """
         if self._is_poisoned(now, lived):
-            self._young_deaths.clear()
             self._doublings = 0
             return Restart(after=REST, poisoned=True)
         if lived >= FORGIVEN_AFTER:

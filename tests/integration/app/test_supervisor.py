@@ -31,12 +31,12 @@ def be_there():
     (folder / f"{post['worker']}-{os.getpid()}").touch()
 """
 STAY = "be_there()\nwhile True: signal.pause()\n"
-# Says that it is ready, and leaves with code 2 when it gets SIGUSR1.
+# Says that it is ready once there is a file of that name, and leaves with code 2 when it gets SIGUSR1.
 BECOME_READY = """
 import http.server, socketserver
 class Ready(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200)
+        self.send_response(200 if (folder / "ready").exists() else 503)
         self.end_headers()
     def log_message(self, *_):
         pass
@@ -146,6 +146,8 @@ async def test_one_that_was_ready_once_ends_nobody_else_whatever_its_exit_code(
     scene = Scene(tmp_path, BECOME_READY, 2)
     async with scene.running():
         first = await scene.until_seen(2)
+        assert await scene.supervisor.unready() == "workers that are not ready: 1, 2"
+        (tmp_path / "ready").touch()
         await scene.until_said(log, "every worker is ready")
         assert await scene.supervisor.unready() == ""
         os.kill(first[1][0], signal.SIGUSR1)
