@@ -50,7 +50,7 @@ class Meter:
     first_at: float | None = None
     last_at: float | None = None
     largest: int = 0
-    _first_segments: int = 0
+    _last_segments: int = 0
     _second: PeakWindow = field(default_factory=lambda: PeakWindow(1.0))
     _tenth: PeakWindow = field(default_factory=lambda: PeakWindow(0.1))
 
@@ -58,8 +58,8 @@ class Meter:
         """Count a message of *segments* that was accepted at *now*."""
         if self.first_at is None:
             self.first_at = now
-            self._first_segments = segments
         self.last_at = now
+        self._last_segments = segments
         self.messages += 1
         self.segments += segments
         self.largest = max(self.largest, segments)
@@ -78,7 +78,10 @@ class Meter:
 
     @property
     def achieved_rate(self) -> float | None:
-        """Segments a second after the first message; None before there is a second one at another time."""
+        """Segments a second up to the last message; None before there are two at different times.
+
+        The last one does not count: it is the messages before it for which the time until it came was needed.
+        """
         if self.first_at is None or self.last_at is None or self.last_at <= self.first_at:
             return None
-        return (self.segments - self._first_segments) / (self.last_at - self.first_at)
+        return (self.segments - self._last_segments) / (self.last_at - self.first_at)

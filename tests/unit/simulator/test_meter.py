@@ -36,11 +36,11 @@ def test_a_window_holds_what_came_within_its_width(given_arrivals: list[tuple[fl
     assert window.amount(now) == sum(amount for at, amount in timed(given_arrivals) if now - at < 1.0)
 
 
-def test_the_achieved_rate_leaves_out_the_first_message() -> None:
+def test_the_achieved_rate_leaves_out_the_last_message() -> None:
     meter = Meter()
     for at, segments in ((10.0, 7), (11.0, 2), (12.0, 4)):
         meter.add(segments, at)
-    assert meter.achieved_rate == pytest.approx(3.0)
+    assert meter.achieved_rate == pytest.approx(4.5)
     assert (meter.messages, meter.segments, meter.largest, meter.first_at, meter.last_at) == (3, 13, 7, 10.0, 12.0)
 
 
