@@ -83,14 +83,13 @@ async def running(client: Any, settings: KafkaSettings) -> AsyncIterator[Any]:
     """Start *client* and stop it at the end; `KafkaUnavailableError` when Kafka does not answer."""
     close = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
     try:
-        await client.start()
-    except KafkaConnectionError as error:
-        await close()
-        raise KafkaUnavailableError(
-            f"Kafka does not answer at {settings.bootstrap_servers}; start it (`dispatcher broker` runs one for "
-            "development) or correct kafka.bootstrap_servers"
-        ) from error
-    try:
+        try:
+            await client.start()
+        except KafkaConnectionError as error:
+            raise KafkaUnavailableError(
+                f"Kafka does not answer at {settings.bootstrap_servers}; start it (`dispatcher broker` runs one for "
+                "development) or correct kafka.bootstrap_servers"
+            ) from error
         yield client
     finally:
         await close()
