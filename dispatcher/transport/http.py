@@ -21,14 +21,19 @@ def make_session(request_timeout: float, may_write: Callable[[], bool] = lambda:
     """Return a session whose requests may wait *request_timeout* seconds for bytes of an answer.
 
     The number of connections is not limited here: the accounts' concurrency limits it. *may_write* is asked in the
-    moment before a request is written, when a connection has been found: finding one may take seconds.
+    moment before a request with a body is written, when a connection has been found: finding one may take seconds.
     """
 
     class FencedRequest(aiohttp.ClientRequest):
-        async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-            if not may_write():
-                raise FenceClosedError
-            return await super().send(conn)
+        # Not in `send`: before Python 3.12 that only starts this as a task. Whoever is frozen before the task's turn
+        # would write on waking.
+        async def write_bytes(
+            self, writer: Any, conn: aiohttp.connector.Connection, content_length: int | None = None
+        ) -> None:
+            if may_write():
+                await super().write_bytes(writer, conn, content_length)
+            elif conn.protocol is not None:
+                conn.protocol.set_exception(FenceClosedError())
 
     return aiohttp.ClientSession(
         request_class=FencedRequest,
