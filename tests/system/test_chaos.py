@@ -139,14 +139,14 @@ async def test_a_worker_dies_at_an_edge_of_the_protocol(
 @pytest.mark.parametrize("edge", ["revoked", "drained", "recovered", "resumed"])
 async def test_a_worker_dies_inside_a_rebalance(broker: LocalKafka, tmp_path: Path, edge: str) -> None:
     async with chaos(tmp_path, broker) as stage:
-        ids = await publish(stage, 1500)
+        ids = await publish(stage, 4000)
         # The second rebalance of the first worker is the one that the second worker's coming makes.
         call = 2 if edge in {"recovered", "resumed"} else 1
         doomed = await hire(stage, "doomed", edge=edge, call=call)
         await results_are_there(stage, 300)
         heir = await hire(stage, "heir", ready=False)
         await doomed.has_died()
-        await finish(stage, 1500, heir)
+        await finish(stage, 4000, heir)
         await judge(stage, ids, crashes=1, title=edge)
 
 
