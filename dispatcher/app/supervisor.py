@@ -142,7 +142,7 @@ class Supervisor:
             log.error(
                 "a worker dies again and again right after its start; it is left down for now, and others do its work"
                 if restart.poisoned
-                else "a worker died; it is started again",
+                else "a worker ended; it is started again",
                 worker=worker.post.worker,
                 ended=life.ended_by if life is not None else "before it began",
                 lived=round(now - born, 1),

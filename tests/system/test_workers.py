@@ -64,7 +64,7 @@ async def test_a_killed_worker_comes_back_and_nothing_is_lost_or_doubled(kafka: 
         assert overruns(report) == []
         lines = [orjson.loads(line) for line in supervisor.log.read_bytes().splitlines()]
         assert {line["worker"] for line in lines if line["event"] == "dispatching"} == {1, 2, 3}
-        assert [line["worker"] for line in lines if line["event"].startswith("a worker died")] == [2]
+        assert [line["worker"] for line in lines if line["event"].startswith("a worker ended")] == [2]
 
 
 @pytest.mark.parametrize("to_all", [False, True], ids=["to the supervisor", "to every process, as systemd does"])

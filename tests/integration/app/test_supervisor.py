@@ -108,7 +108,7 @@ async def test_one_that_dies_is_started_again_and_the_others_go_on(tmp_path: Pat
     async with scene.running():
         first = await scene.until_seen(3)
         os.kill(first[2][0], signal.SIGKILL)
-        said = await scene.until_said(log, "a worker died")
+        said = await scene.until_said(log, "a worker ended")
         assert (said["worker"], said["ended"]) == (2, "SIGKILL")
         assert b"dispatcher_workers_running 2.0" in await scene.supervisor.render()
         scene.clock.advance(said["again_in"])
@@ -151,7 +151,7 @@ async def test_one_that_was_ready_once_ends_nobody_else_whatever_its_exit_code(
         await scene.until_said(log, "every worker is ready")
         assert await scene.supervisor.unready() == ""
         os.kill(first[1][0], signal.SIGUSR1)
-        said = await scene.until_said(log, "a worker died")
+        said = await scene.until_said(log, "a worker ended")
         assert (said["ended"], said["said"]) == ("exit code 2", "the world has changed")
         assert await scene.supervisor.unready() == "workers that are not ready: 1"
         scene.clock.advance(said["again_in"])
