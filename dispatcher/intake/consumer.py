@@ -13,7 +13,7 @@ from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import PriorityClass
 from dispatcher.intake.offsets import Bookmark, PartitionOffsets
-from dispatcher.intake.recovery import History, Recovered
+from dispatcher.intake.recovery import History, InheritedPages, Recovered
 from dispatcher.telemetry import metrics
 from dispatcher.transport.kafka import RebalanceListener, committed
 
@@ -84,6 +84,7 @@ class Intake:
         self._fence = fence
         self._offsets: dict[TopicPartition, PartitionOffsets] = {}
         self._committed: dict[TopicPartition, tuple[int, str]] = {}
+        self._inherited: dict[int, InheritedPages] = {}
         self._generation = 0
         self._commit_running: asyncio.Task[None] | None = None
         self._record_bytes = 256.0  # a moving average
@@ -197,6 +198,9 @@ class Intake:
         for topic, partition, offset in recovered.settled:
             if (offsets := owned.get(TopicPartition(topic, partition))) is not None:
                 offsets.recall(offset)
+        for topic, partition, offset in recovered.doubt:
+            if (offsets := owned.get(TopicPartition(topic, partition))) is not None:
+                offsets.inherit(offset, recovered.pages[partition])
         log.info("partitions assigned", indices=len(indices), of=self._partitions)
         if indices:
             await self._resume(recovered, len(indices) / self._partitions)
@@ -205,6 +209,7 @@ class Intake:
         self._generation += 1
         self._committed = {}
         self._offsets = owned
+        self._inherited = recovered.pages
         self._go_back_to_taken(owned)
         metrics.PARTITIONS.set(len(indices))
 
@@ -247,11 +252,7 @@ class Intake:
         await asyncio.wait([self._commit_running], timeout=COMMIT_PATIENCE)
 
     async def _commit_now(self) -> None:
-        commits = {
-            partition: offsets.commit(journal=journal, results=results)
-            for partition, offsets in self._offsets.items()
-            for journal, results in [self._positions(partition.partition)]
-        }
+        commits = {partition: self._bookmark(partition, offsets) for partition, offsets in self._offsets.items()}
         if not commits:
             return
         changed = {
@@ -269,3 +270,11 @@ class Intake:
         self._fence.renew(began)
         metrics.COMMITS.labels("ok").inc()
         self._after_batch()
+
+    def _bookmark(self, partition: TopicPartition, offsets: PartitionOffsets) -> tuple[int, str]:
+        journal, results = self._positions(partition.partition)
+        inherited = self._inherited.get(partition.partition)
+        if inherited is not None and inherited.open:
+            # What is in doubt is announced there: a next owner that did not read it would send at once.
+            journal = min(journal, inherited.offset)
+        return offsets.commit(journal=journal, results=results)

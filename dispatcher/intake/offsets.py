@@ -88,6 +88,11 @@ class PartitionOffsets:
         if offset >= self._base:
             self._mark(offset)
 
+    def inherit(self, offset: int, page: JournalPage) -> None:
+        """A former owner's *page* announced the job at *offset*; to be said after what is settled was recalled."""
+        if offset >= self._next and not self._is_settled(offset):
+            self.announce(offset, page)
+
     def announce(self, offset: int, page: JournalPage) -> None:
         """The journal's *page* says that the job at *offset* is about to be sent: it is kept until that is settled."""
         before = self._pages.get(offset)

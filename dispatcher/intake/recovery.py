@@ -29,17 +29,26 @@ _decode_result = msgspec.json.Decoder(_Result).decode
 
 
 @dataclass(slots=True)
+class InheritedPages:
+    """What former owners wrote into a partition of the journal from *offset* on; *open* jobs of it are not settled."""
+
+    offset: int
+    open: int = 0
+
+
+@dataclass(slots=True)
 class Recovered:
     """Jobs by topic, partition and offset: *settled* have a result; those in *doubt* have an intent and none.
 
-    *sids* are those of the results, *seen* the places of their jobs by id; *journal_ends* and *result_ends* where the
-    two topics ended, by partition.
+    *sids* are those of the results, *seen* the places of their jobs by id; *pages* are those of the journal that were
+    read, *journal_ends* and *result_ends* where the two topics ended, by partition.
     """
 
     settled: set[tuple[str, int, int]] = field(default_factory=set)
     doubt: dict[tuple[str, int, int], Intent] = field(default_factory=dict)
     sids: set[str] = field(default_factory=set)
     seen: dict[str, Position] = field(default_factory=dict)
+    pages: dict[int, InheritedPages] = field(default_factory=dict)
     journal_ends: dict[int, int] = field(default_factory=dict)
     result_ends: dict[int, int] = field(default_factory=dict)
 
@@ -76,6 +85,7 @@ class History:
         recovered.journal_ends = {tp.partition: end for tp, end in ends.items() if tp.topic == self._journal}
         recovered.result_ends = {tp.partition: end for tp, end in ends.items() if tp.topic == self._results}
         for index in indices:
+            recovered.pages[index] = InheritedPages(starts[TopicPartition(self._journal, index)])
             for result in _decoded(records[TopicPartition(self._results, index)], _decode_result):
                 recovered.settled.add((result.job.topic, index, result.job.offset))
                 if result.sid is not None:
