@@ -4,7 +4,6 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -33,6 +32,7 @@ from dispatcher.intake.offsets import PartitionOffsets
 from dispatcher.intake.recovery import History, Recovered
 from dispatcher.outcomes.publisher import Publisher
 from dispatcher.outcomes.results import Outcomes
+from dispatcher.transport.fenced_producer import FencedProducer
 from dispatcher.transport.http import make_session
 from dispatcher.transport.kafka import (
     LARGEST_RECORD,
@@ -71,7 +71,10 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, p
         admin = await stack.enter_async_context(running(make_admin(kafka), kafka))
         await ensure_topics(admin, kafka, topics_of(settings))
         # A producer has one request in flight: intents, for which messages wait, must not wait for outcomes.
-        producers = [await stack.enter_async_context(running(make_producer(kafka), kafka)) for _ in range(2)]
+        for_intents = await stack.enter_async_context(running(make_producer(kafka), kafka))
+        # Intents of a worker that was frozen harm nobody; outcomes would be second ones.
+        fenced = FencedProducer(lambda: make_producer(kafka), lambda: fence.is_open(clock.monotonic()), clock)
+        for_outcomes = await stack.enter_async_context(running(fenced, kafka))
         # One consumer in the group, and readers of no group: of the control topic, the past, the callbacks.
         consumer = await stack.enter_async_context(running(make_consumer(kafka), kafka))
         readers = [await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(3)]
@@ -80,7 +83,7 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, p
         )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
 
-        worker = Worker(settings, clock, tasks, producers, session, fence)
+        worker = Worker(settings, clock, tasks, for_intents, for_outcomes, session, fence)
         stack.callback(worker.pipeline.halt)  # whatever ends us, nothing leaves any more
         control = ControlReader(readers[0], topics.control, clock, worker.pipeline.throttle)
         await control.catch_up()
@@ -142,7 +145,8 @@ class Worker:
         settings: Settings,
         clock: Clock,
         tasks: asyncio.TaskGroup,
-        producers: Sequence[Any],
+        for_intents: Any,
+        for_outcomes: FencedProducer,
         session: aiohttp.ClientSession,
         fence: Fence,
     ) -> None:
@@ -151,7 +155,7 @@ class Worker:
         self._settings = settings
         self._session = session
         self._planes: dict[str, ControlPlane] = {}
-        for_intents, for_outcomes = producers
+        self._for_outcomes = for_outcomes
         self.publisher = Publisher(for_outcomes, clock, fence)
         self.ledger = Ledger(for_intents, settings.topics.journal, _name(), clock, intended=self._intended)
         self.api = TwilioApi(
@@ -202,6 +206,8 @@ class Worker:
                 "some requests did not come back in time; their jobs are in doubt", left=self.pipeline.in_flight
             )
             self.pipeline.forget()
+            self.publisher.forget()
+            self._for_outcomes.give_up()
 
     def abandon(self) -> None:
         """Drop everything: the partitions may have another owner."""
@@ -209,6 +215,7 @@ class Worker:
         self.pipeline.forget()
         self.ledger.close_books()
         self.publisher.forget()
+        self._for_outcomes.give_up()
 
     async def resume(self, recovered: Recovered, part: float) -> None:
         """Send again, at *part* of every limit, and look into what the last owners left in doubt."""
