@@ -66,6 +66,7 @@ class ControlTopic:
         self._name = name
         self._run = run.encode()
         self._claims: list[bytes | None] = []
+        self._renewed_at = 0.0
         self.record: CampaignRecord | None = None
 
     @property
@@ -77,10 +78,7 @@ class ControlTopic:
         """Read all there is."""
         self._consumer.assign([self._partition])
         await self._consumer.seek_to_beginning(self._partition)
-        end = (await self._consumer.end_offsets([self._partition]))[self._partition]
-        async with asyncio.timeout(ANSWER_TIMEOUT):
-            while await self._consumer.position(self._partition) < end:
-                await self._read()
+        await self._read_to_end()
 
     async def claim(self) -> None:
         """Become the only one who publishes the campaign, after `read`.
@@ -92,16 +90,31 @@ class ControlTopic:
         # Two that begin at once have both seen nothing. The topic's order decides: each reads on up to its own claim,
         # and the second one finds the first's before it.
         self._claims = []
-        await self.renew()
+        await self._renew()
         async with asyncio.timeout(ANSWER_TIMEOUT):
             while self._run not in self._claims:
                 await self._read()
-        if any(claim not in {None, self._run} for claim in self._claims[: self._claims.index(self._run)]):
+        if self._others(self._claims[: self._claims.index(self._run)]):
             raise self._taken()
 
-    async def renew(self) -> None:
-        """Give a sign of life."""
+    async def keep(self) -> None:
+        """Give a sign of life when one is due: call it often, and before whatever only the claim allows.
+
+        `DispatcherError` when they failed to come for so long that another process has taken over.
+        """
+        if self._clock.monotonic() - self._renewed_at < SIGN_OF_LIFE:
+            return
+        before = self._renewed_at
+        await self._renew()
+        if self._clock.monotonic() - before > SILENCE:
+            await self._read_to_end()
+            if self._others(self._claims):
+                raise self._taken()
+
+    async def _renew(self) -> None:
+        now = self._clock.monotonic()
         await self._append(self._claim_key, self._run)
+        self._renewed_at = now
 
     async def release(self) -> None:
         """Let the next one begin without waiting."""
@@ -125,10 +138,19 @@ class ControlTopic:
         if self.is_claimed:
             raise self._taken()
 
+    def _others(self, claims: list[bytes | None]) -> bool:
+        return any(claim not in {None, self._run} for claim in claims)
+
     def _taken(self) -> DispatcherError:
         return DispatcherError(
             f'another process is publishing the campaign "{self._name}" at this moment; let it finish, or stop it first'
         )
+
+    async def _read_to_end(self) -> None:
+        end = (await self._consumer.end_offsets([self._partition]))[self._partition]
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            while await self._consumer.position(self._partition) < end:
+                await self._read()
 
     async def _read(self) -> None:
         found = await self._consumer.getmany(timeout_ms=_POLL_MS)

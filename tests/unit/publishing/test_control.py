@@ -138,14 +138,70 @@ async def test_of_two_claims_at_once_the_first_in_the_topic_has_it(topic: Topic,
         await claim(control)
 
 
-async def test_a_claim_that_comes_second_takes_nothing_away(topic: Topic, control: ControlTopic) -> None:
-    await control.read()
-    await control.claim()
+async def test_a_claim_that_comes_second_takes_nothing_away(
+    topic: Topic, control: ControlTopic, clock: FakeClock
+) -> None:
+    await claim(control)
     topic.claim(b"slower")
+    clock.advance(SIGN_OF_LIFE)
 
-    await control.renew()
+    await control.keep()
 
     assert topic.records[-1].value == b"mine"
+
+
+async def test_signs_of_life_are_given_when_they_are_due(topic: Topic, control: ControlTopic, clock: FakeClock) -> None:
+    await claim(control)
+    for _ in range(12):
+        await control.keep()
+        clock.advance(SIGN_OF_LIFE / 4)
+
+    assert len(topic.records) == 1 + 2
+
+
+async def test_a_process_that_was_taken_for_dead_stops(topic: Topic, control: ControlTopic, clock: FakeClock) -> None:
+    await claim(control)
+    clock.advance(SILENCE + 0.1)
+    topic.claim(b"other")
+
+    with pytest.raises(DispatcherError, match="another process is publishing"):
+        await control.keep()
+
+
+async def test_a_process_whose_sign_of_life_came_too_late_stops(
+    topic: Topic, control: ControlTopic, clock: FakeClock
+) -> None:
+    await claim(control)
+    clock.advance(SIGN_OF_LIFE)
+
+    def stall() -> None:
+        clock.advance(SILENCE)
+        topic.claim(b"other")
+
+    topic.before_next_write = stall
+    with pytest.raises(DispatcherError, match="another process is publishing"):
+        await control.keep()
+
+
+async def test_the_age_of_a_sign_of_life_counts_from_when_it_was_sent(
+    topic: Topic, control: ControlTopic, clock: FakeClock
+) -> None:
+    await claim(control)
+    clock.advance(SIGN_OF_LIFE)
+    topic.before_next_write = lambda: clock.advance(SILENCE / 2)
+    await control.keep()
+    clock.advance(SILENCE / 2 + 0.1)
+    topic.claim(b"other")
+
+    with pytest.raises(DispatcherError, match="another process is publishing"):
+        await control.keep()
+
+
+async def test_a_stall_that_nobody_used_is_no_reason_to_stop(control: ControlTopic, clock: FakeClock) -> None:
+    await claim(control)
+    clock.advance(SILENCE * 5)
+
+    await control.keep()
 
 
 async def test_signs_of_life_come_more_often_than_anybody_waits_for_them() -> None:
