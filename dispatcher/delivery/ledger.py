@@ -35,7 +35,7 @@ class _WrittenPage:
 class _Book:
     """The journal of one partition: the page that is being filled, and those that a new owner would have to read."""
 
-    __slots__ = ("began", "end", "in_flight", "messages", "page", "written")
+    __slots__ = ("began", "end", "in_flight", "is_closed", "messages", "page", "written")
 
     def __init__(self, end: int) -> None:
         self.end = end
@@ -44,6 +44,7 @@ class _Book:
         self.messages: list[Message] = []
         self.written: deque[_WrittenPage] = deque()
         self.in_flight = False
+        self.is_closed = False
 
     @property
     def has_more(self) -> bool:
@@ -63,7 +64,10 @@ def _blank() -> Page:
 
 
 class Ledger:
-    """Writes intents, and hands the messages to *intended* once a crash could not hide that they were sent."""
+    """Writes intents, and hands the messages to *intended* once a crash could not hide that they were sent.
+
+    Each message is handed back once: those whose intents are not written because the books were closed, as well.
+    """
 
     def __init__(
         self, producer: Any, topic: str, owner: str, clock: Clock, *, intended: Callable[[list[Message]], None]
@@ -84,6 +88,7 @@ class Ledger:
         Signs each with the owner's name. That also finds the way to each partition's leader before the first message
         has to, which takes up to half a second.
         """
+        self.close_books()
         self._books = {partition: _Book(end) for partition, end in ends.items()}
         for book in self._books.values():
             book.page.owner = self._owner
@@ -92,9 +97,12 @@ class Ledger:
         await self.flushed()
 
     def close_books(self) -> None:
-        """Write nothing any more: the partitions may have another owner."""
-        self._books = {}
+        """Write nothing any more: the partitions may have another owner. What was not written is handed back, too."""
+        closed, self._books = self._books, {}
         self._idle.set()
+        for book in closed.values():
+            book.is_closed = True
+            self._hand_back(book)
 
     def floor(self, partition: int) -> int:
         """Return the offset from which a new owner of *partition* would have to read the journal."""
@@ -176,7 +184,14 @@ class Ledger:
         book.page.intents[:0] = page.intents
         book.page.void[:0] = page.void
         book.messages[:0] = messages
+        if book.is_closed:
+            self._hand_back(book)
+            return
         asyncio.get_running_loop().call_later(RETRY_AFTER, self._retry, book)
+
+    def _hand_back(self, book: _Book) -> None:
+        messages, book.messages = book.messages, []
+        self._intended(messages)
 
     def _retry(self, book: _Book) -> None:
         book.in_flight = False

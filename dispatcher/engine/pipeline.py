@@ -197,7 +197,7 @@ class Pipeline:
         self._recovered.clear()
         self.doubts.clear()
         for lane in self.hierarchy.lanes():
-            for message in lane.drain():
+            for message in self._pacer.drain(lane):
                 self._retract(message)
 
     def measure(self) -> None:
@@ -276,10 +276,10 @@ class Pipeline:
         for message in messages:
             lane = self._lane(message)
             if not message.origin.is_owned or self._halted:
-                lane.withdraw(message)
+                self._pacer.withdraw(lane, message)
                 self._retract(message)
             elif lane.suspended_for(now):
-                lane.withdraw(message)
+                self._pacer.withdraw(lane, message)
                 self._choose_anew(message, lane)
             else:
                 self._pacer.announced(lane, message)
@@ -325,9 +325,9 @@ class Pipeline:
         if not self.in_flight:
             self.quiet.set()
         if self._halted or not self._fence.is_open(now):
-            self._pacer.look_again(lane.gates)
+            self._pacer.look_again(lane.shared)
             return
-        for gate in lane.gates:
+        for gate in lane.shared:
             if gate.waiting:
                 self._pacer.poke(gate, now)
 
@@ -379,6 +379,7 @@ class Pipeline:
 
     def _refuse_stranded(self, messages: list[Message]) -> None:
         for message in messages:
+            message.attempts -= message.is_announced  # it did not leave
             self._outcomes.conclude(message, "refused", reason=_no_sender(message))
 
     def _back_in_line(self, message: Message, lane: Lane) -> None:

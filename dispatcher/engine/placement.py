@@ -89,7 +89,7 @@ class Placement:
         for sender in fresh:
             self.health.quarantine(sender.number, reason, now)
         lanes = [lane for sender in fresh for lane in self._hierarchy.lanes_of(sender.number)]
-        waiting = [message for lane in lanes for message in lane.drain()]
+        waiting = [message for lane in lanes for message in self._pacer.drain(lane)]
         return [message for message in waiting if not self.place(message, now)]
 
     def quarantine_account(self, account: str, reason: str, now: float) -> list[Message]:

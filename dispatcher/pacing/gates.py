@@ -127,8 +127,12 @@ class ConcurrencyGate(Gate):
     def opens_at(self, now: float) -> float:
         if self.in_flight < int(self.limit.limit):
             return self._closed_until
-        self._binding = True
+        self.want_more()
         return inf
+
+    def want_more(self) -> None:
+        """The limit keeps somebody waiting."""
+        self._binding = True
 
     @override
     def take(self, cost: float, now: float) -> None:
@@ -175,23 +179,33 @@ class SuspensionGate(Gate):
 
 
 class StandbyGate(Gate):
-    """Closed while as many messages stand by, announced and about to leave, as the account may have in flight.
+    """Closed while one message more stands by, announced and about to leave, than the account may have in flight.
 
     What stands by when a worker dies is in doubt, so it is kept to what is needed.
     """
 
-    __slots__ = ("_concurrency", "count")
+    __slots__ = ("_concurrency", "count", "lanes")
 
     def __init__(self, concurrency: ConcurrencyGate) -> None:
         super().__init__("journal")
         self._concurrency = concurrency
         self.count = 0
+        self.lanes = 0  # of how many lanes messages stand by
 
     @property
-    def is_open(self) -> bool:
-        """Whether one more message may stand by."""
-        return self.count < self._concurrency.limit.limit
+    def most_of_a_lane(self) -> float:
+        """How many messages of one lane may stand by: the more lanes need some of what is left, the fewer."""
+        limit = self._concurrency.limit.limit
+        return limit if self.count <= limit / 2 else (limit + 1) / self.lanes
+
+    @property
+    def is_free(self) -> bool:
+        """Whether one more message may stand by, and no lane is in line for that."""
+        return not self.waiting and self.count <= self._concurrency.limit.limit
 
     @override
     def opens_at(self, now: float) -> float:
-        return now if self.is_open else inf
+        if self.count <= self._concurrency.limit.limit:
+            return now
+        self._concurrency.want_more()
+        return inf

@@ -3,6 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import inf
 
 from dispatcher.domain.fleet import Sender
 from dispatcher.domain.message import Message
@@ -31,6 +32,7 @@ class Lane:
         "rate",
         "ready",
         "sender",
+        "shared",
         "standby",
         "suspension",
         "throttles",
@@ -53,6 +55,8 @@ class Lane:
         self.sender = sender
         self.gates = tuple(gates)
         self.standby = standby
+        # Where it may wait for others to be answered, or to leave.
+        self.shared = (*gates, standby)
         self.ready: deque[Message] = deque()
         self.prepared = 0
         self.prepared_cost = 0
@@ -74,7 +78,9 @@ class Lane:
 
     def is_short(self, ahead: float) -> bool:
         """Say whether less is prepared than leaves within *ahead* seconds, and one more message may stand by."""
-        return (not self.prepared or self.prepared_cost < self.rate * ahead) and self.standby.is_open
+        if self.prepared and (self.prepared_cost >= self.rate * ahead or self.prepared >= self.standby.most_of_a_lane):
+            return False
+        return self.standby.is_free
 
     def prepare(self, message: Message, now: float) -> None:
         """*message* was chosen from the queue; its campaign's throttle counts it."""
@@ -101,7 +107,9 @@ class Lane:
     def drain(self) -> Iterator[Message]:
         """Take out everything that is ready or waits, in about the order in which it would have left."""
         while self.ready:
-            yield self.leave()
+            message = self.leave()
+            self.unchoose(message)
+            yield message
         yield from self.queue.drain()
 
     def take(self, message: Message, now: float) -> None:
@@ -118,7 +126,7 @@ class Lane:
     def unchoose(self, message: Message) -> None:
         """*message* is going to be chosen anew: its campaign's throttle has counted it for nothing."""
         if (throttle := self.throttles.get(message.job.campaign)) is not None:
-            throttle.give_back(message.cost, message.departed_at)
+            throttle.give_back(message.cost, message.departed_at or inf)
 
     def accept(self, message: Message, now: float) -> None:
         """Twilio accepted *message*, or nobody knows: it lies in Twilio's queue now, or may lie there."""
@@ -138,6 +146,8 @@ class Lane:
         return self.queue.cost_ahead(sys.maxsize - 1) / self.rate
 
     def _stand_by(self, message: Message, count: int) -> None:
+        self.standby.lanes -= self.prepared > 0
         self.prepared += count
+        self.standby.lanes += self.prepared > 0
         self.prepared_cost += count * message.cost
         self.standby.count += count

@@ -63,7 +63,21 @@ class Pacer:
     def go_again(self, lane: Lane, message: Message) -> None:
         """Let *message*, which left for nothing, be the next of *lane*; what left earlier goes again earlier."""
         lane.go_again(message)
+        if lane.waiting_at is lane.standby:  # that message has no need to: it was announced
+            lane.standby.waiting.remove(lane)
+            lane.waiting_at = None
         self.touch(lane)
+
+    def withdraw(self, lane: Lane, message: Message) -> None:
+        """*message*, of which *announce* was told, does not leave by *lane*."""
+        lane.withdraw(message)
+        self.look_again((lane.standby,))
+
+    def drain(self, lane: Lane) -> list[Message]:
+        """Take everything that is ready or waits out of *lane*."""
+        drained = list(lane.drain())
+        self.look_again((lane.standby,))
+        return drained
 
     def visit(self, lane: Lane, when: float) -> None:
         """See to *lane* at *when*."""
@@ -102,6 +116,9 @@ class Pacer:
                     continue
             else:
                 lane = waiter
+                if gate is lane.standby and not self._choose(lane, now) and lane.queue.count:
+                    lane.waiting_at = None
+                    continue  # all that wait are held by their campaigns, which bring the lane back
             self._serve(lane, now)
 
     def look_again(self, gates: Iterable[Gate]) -> None:
@@ -138,16 +155,14 @@ class Pacer:
                 return
             self._prepare(lane, now)
             if not lane.ready:
-                if not lane.prepared and lane.queue.count and not lane.standby.is_open:
-                    self._wait(lane, lane.standby, inf, now)
+                if not lane.prepared and lane.queue.count and not lane.standby.is_free:
+                    self._wait(lane, lane.standby, lane.standby.opens_at(now), now)
                 return  # `announced` comes back to it; or all that wait are held at the gates of their campaigns
             message = lane.leave()
-            if lane.standby.waiting:
-                self._schedule(lane.standby, 0.0)
+            self.look_again((lane.standby,))
             if self._admit(message, now):
                 lane.take(message, now)
                 self._depart(message, lane, now)
-                self._prepare_ahead(lane, now)
         if not lane.prepared:
             self._run_dry(lane, now)
 
@@ -156,9 +171,9 @@ class Pacer:
         gate.waiting.append(lane)
         lane.waiting_at = gate
         self._schedule(gate, opens_at)
-        if opens_at == inf or opens_at - self._ahead <= now:
+        if gate is lane.concurrency or opens_at - self._ahead <= now:
             self._prepare_ahead(lane, now)
-        elif self._ahead and not lane.prepared:
+        elif self._ahead and not lane.prepared and opens_at < inf:
             self.visit(lane, opens_at - self._ahead)
 
     def _prepare_ahead(self, lane: Lane, now: float) -> None:
@@ -168,11 +183,17 @@ class Pacer:
     def _prepare(self, lane: Lane, now: float) -> None:
         """Choose the messages that *lane* sends within *ahead* seconds, at least one, and have them announced."""
         while lane.queue.count and lane.is_short(self._ahead):
-            message = lane.queue.pop(now)
-            if message is None:
+            if not self._choose(lane, now):
                 return
-            lane.prepare(message, now)
-            self._announce(message, lane)
+
+    def _choose(self, lane: Lane, now: float) -> bool:
+        """Have the next message of *lane* announced; False when all that wait are held by their campaigns."""
+        message = lane.queue.pop(now)
+        if message is None:
+            return False
+        lane.prepare(message, now)
+        self._announce(message, lane)
+        return True
 
     @staticmethod
     def _may_leave_at_once(message: Message, lane: Lane) -> None:

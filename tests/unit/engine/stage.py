@@ -76,7 +76,8 @@ class _Journal:
 class Stage:
     """Runs a pipeline over *fleet*. Twilio says what *twilio* returns for a request, *latency* seconds later.
 
-    None for a reply keeps Twilio silent until `reply` is called.
+    None for a reply keeps Twilio silent until `reply` is called. An intent is safe *journal* seconds after it was
+    written down; inf leaves that to `hand_over_intents`.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Stage:
         *,
         twilio: Callable[[Request], Reply | None] = accepted,
         latency: float = 0.1,
+        journal: float = 0.0,
         public_url: str | None = None,
         priorities: Sequence[PriorityClass] = PRIORITIES,
     ) -> None:
@@ -102,7 +104,8 @@ class Stage:
         self.runs = 0
         self._offsets = count()
         self._order = count()
-        self._replies: list[tuple[float, int, Request, Reply]] = []
+        self._journal_seconds = journal
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
         self.pipeline = Pipeline(
             fleet=fleet,
             priorities=tuple(priorities),
@@ -144,27 +147,36 @@ class Stage:
     def run(self, seconds: float = 0.0) -> None:
         """Let *seconds* pass, and all happen that happens in them."""
         until = self.clock.monotonic() + seconds
-        self.hand_over_intents()
+        self._write_intents()
         while True:
-            due = min(self.pipeline.next_due(), self._replies[0][0] if self._replies else inf)
+            due = min(self.pipeline.next_due(), self._events[0][0] if self._events else inf)
             if due > until:
                 self.clock.advance(until - self.clock.monotonic())
                 return
             self.clock.advance(max(0.0, due - self.clock.monotonic()))
-            while self._replies and self._replies[0][0] <= self.clock.monotonic():
-                _, _, request, reply = heappop(self._replies)
-                self.pipeline.answered(request, reply)
-                self.hand_over_intents()
+            while self._events and self._events[0][0] <= self.clock.monotonic():
+                heappop(self._events)[2]()
+                self._write_intents()
             if self.pipeline.next_due() <= self.clock.monotonic():
                 self.runs += 1
                 self.pipeline.run()
-                self.hand_over_intents()
+                self._write_intents()
 
     def hand_over_intents(self) -> None:
         """The journal has what it was told."""
-        while self.journal.unsafe:
+        safe, self.journal.unsafe = self.journal.unsafe, []
+        self.pipeline.intended(safe)
+
+    def _write_intents(self) -> None:
+        if not self._journal_seconds:
+            while self.journal.unsafe:
+                self.hand_over_intents()
+        elif self._journal_seconds < inf and self.journal.unsafe:
             safe, self.journal.unsafe = self.journal.unsafe, []
-            self.pipeline.intended(safe)
+            self._later(self._journal_seconds, lambda: self.pipeline.intended(safe))
+
+    def _later(self, seconds: float, happen: Callable[[], None]) -> None:
+        heappush(self._events, (self.clock.monotonic() + seconds, next(self._order), happen))
 
     def _send(self, request: Request) -> None:
         self.sent.append(request)
@@ -172,7 +184,7 @@ class Stage:
         if (reply := self.twilio(request)) is None:
             self.open.append(request)
         else:
-            heappush(self._replies, (self.clock.monotonic() + self.latency, next(self._order), request, reply))
+            self._later(self.latency, lambda: self.pipeline.answered(request, reply))
 
     @property
     def results(self) -> list[Result]:

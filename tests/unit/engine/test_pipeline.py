@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from math import inf
 from random import Random
 from typing import Literal
 from urllib.parse import parse_qs
@@ -16,7 +17,7 @@ from dispatcher.delivery.verdict import CODES, Answer, NoAnswer, NotSent, Reacti
 from dispatcher.domain.fleet import Fleet, Pool
 from dispatcher.domain.rate import Rate
 from tests.unit.engine.stage import TOO_MANY, Reply, Stage, accepted, declined
-from tests.unit.pacing.making import make_account, make_fleet, make_sender
+from tests.unit.pacing.making import Desk, make_account, make_fleet, make_sender
 
 InDoubt = Literal["resend", "unknown"]
 ACCOUNTS = (make_account("main"), make_account("promo", parent="main"))
@@ -144,8 +145,10 @@ def test_every_code_leads_to_one_result_or_to_another_request(code: int) -> None
 
 
 @settings(max_examples=60, deadline=None)
-@given(data=st.data(), seed=st.integers(0, 1000))
-def test_whatever_is_answered_in_whatever_order_each_job_ends_with_one_result(data: st.DataObject, seed: int) -> None:
+@given(data=st.data(), seed=st.integers(0, 1000), journal=st.sampled_from((0.0, 0.01, 0.2)))
+def test_whatever_is_answered_in_whatever_order_each_job_ends_with_one_result(
+    data: st.DataObject, seed: int, journal: float
+) -> None:
     random = Random(seed)
     replies: list[Reply] = [
         declined(random.choice(tuple(CODES))),
@@ -164,7 +167,7 @@ def test_whatever_is_answered_in_whatever_order_each_job_ends_with_one_result(da
         again = sum(other.message is request.message for other in stage.sent)
         return accepted(request) if again > 5 or random.random() < 0.5 else random.choice(replies)
 
-    stage = Stage(two_senders(in_doubt="unknown"), twilio=twilio)
+    stage = Stage(two_senders(in_doubt="unknown"), twilio=twilio, journal=journal)
     for _ in range(data.draw(st.integers(1, 40))):
         stage.receive(campaign=random.choice("ab"))
         if random.random() < 0.3:
@@ -380,6 +383,133 @@ def test_what_was_not_found_is_up_to_its_pool(policy: InDoubt, status: str, requ
     stage.run(1)
     assert [result.status for result in stage.results] == [status]
     assert len(stage.sent) == requests
+
+
+# ---------------------------------------------------------------------- announced first
+
+
+def test_nothing_leaves_before_its_intent_is_safe() -> None:
+    stage = Stage(one_sender(), journal=inf)
+    offset = stage.receive()
+    stage.run(60)
+    assert not stage.sent
+    [intent] = stage.journal.intents
+    assert (intent.topic, intent.offset, intent.id, intent.attempt, intent.sender) == (
+        "campaign.jobs", offset, "job-0", 1, "72345",
+    )  # fmt: skip
+    stage.hand_over_intents()
+    stage.run(1)
+    assert stage.ids() == ["job-0"]
+
+
+def test_a_429_needs_no_second_intent_and_another_sender_does() -> None:
+    stage = Stage(two_senders(), twilio=script([TOO_MANY, declined(21606)]))
+    offset = stage.receive()
+    stage.run(30)
+    assert [(intent.attempt, intent.sender) for intent in stage.journal.intents] == [
+        (1, stage.senders()[0]),
+        (2, stage.senders()[2]),
+    ]
+    assert stage.journal.voided == [offset]
+
+
+def test_what_was_announced_and_did_not_leave_is_taken_back() -> None:
+    stage = Stage(one_sender(1), twilio=lambda _: None, journal=0.01)
+    for _ in range(5):
+        stage.receive()
+    stage.run(20)
+    announced = {intent.offset for intent in stage.journal.intents}
+    left = {request.message.offset for request in stage.sent}
+    stage.pipeline.halt()
+    stage.pipeline.forget()
+    assert set(stage.journal.voided) == announced - left
+
+
+def test_of_two_fast_senders_neither_keeps_the_other_from_being_announced() -> None:
+    fleet = make_fleet([make_sender("72345", 1000), make_sender("72346", 1000)], accounts=[make_account(concurrency=5)])
+    stage = Stage(fleet, journal=0.01)
+    for _ in range(3000):
+        stage.receive()
+    stage.run(20)
+    sent = Counter(stage.senders())
+    assert sent.total() >= 0.95 * 5 / 0.1 * 20
+    assert min(sent.values()) >= 0.4 * sent.total()
+
+
+def test_when_a_sender_rests_what_stood_by_for_it_makes_room_for_others() -> None:
+    """Its messages had taken all the room that the account has for what is announced."""
+    fleet = make_fleet(
+        [make_sender("72345", 1000, prefixes=("+1",)), make_sender("72346", 1000, prefixes=("+44",))],
+        accounts=[make_account(concurrency=2)],
+    )
+    stage = Stage(fleet, twilio=lambda _: None, journal=0.01)
+    for _ in range(100):
+        stage.receive()
+    stage.run(1)
+    for number in range(20):
+        stage.receive(to=f"+4479111234{number:02}")
+    stage.run(1)
+    assert set(stage.senders()) == {"72345"}
+    for request in list(stage.open):
+        stage.reply(request, declined(21611, 429))
+    stage.twilio = accepted
+    stage.run(10)
+    assert stage.senders().count("72346") == 20
+
+
+def test_what_came_back_does_not_wait_for_room_that_it_takes_itself() -> None:
+    fleet = make_fleet(
+        [make_sender("72345", 1000, prefixes=("+1",)), make_sender("72346", 1000, prefixes=("+44",))],
+        accounts=[make_account(concurrency=10)],
+    )
+    stage = Stage(fleet, twilio=lambda _: None, journal=0.01)
+    for number in range(100):
+        stage.receive()
+        stage.receive(to=f"+4479111234{number:02}")
+    stage.run(1)
+    for request in list(stage.open):
+        stage.reply(request, TOO_MANY)
+    stage.twilio = accepted
+    stage.run(60)
+    assert len(stage.results) == 200
+
+
+def test_after_a_rebalance_nothing_stands_by_for_the_partitions_that_went() -> None:
+    """Intents were on their way to Kafka when the lease ran out: they come back when the books are closed."""
+    stage = Stage(one_sender(1000), journal=inf)
+    for _ in range(100):
+        stage.receive()
+    stage.run(1)
+    assert stage.journal.unsafe
+    stage.pipeline.halt()
+    stage.pipeline.forget()
+    stage.desk.is_owned = False
+    stage.hand_over_intents()
+    stage.desk = Desk()
+    stage.pipeline.resume()
+    for number in range(50):
+        stage.receive(id=f"again-{number}")
+    for _ in range(50):
+        stage.run(0.1)
+        stage.hand_over_intents()
+    assert len(stage.results) == 50
+    assert all(result.id.startswith("again") for result in stage.results)
+    for lane in stage.pipeline.hierarchy.lanes():
+        assert (lane.prepared, lane.prepared_cost, lane.standby.count) == (0, 0, 0)
+
+
+def test_what_was_announced_for_a_sender_that_nobody_can_replace_ends_without_an_attempt() -> None:
+    fleet = make_fleet([make_sender("72345", 1), make_sender("72346", 1, account="promo")], accounts=ACCOUNTS)
+    stage = Stage(fleet, twilio=lambda _: declined(21408), journal=0.01)
+    for _ in range(6):
+        stage.receive(to="+447911123456")
+    stage.run(30)
+    assert Counter(result.status for result in stage.results) == {"refused": 6}
+    sent = Counter(stage.ids())
+    assert {result.id: result.attempts for result in stage.results} == {
+        result.id: sent[result.id] for result in stage.results
+    }
+    assert all((result.sender is None) == (not sent[result.id]) for result in stage.results)
 
 
 # ---------------------------------------------------------------------- times

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.pacing.bucket import LEEWAY, TokenBucket
+from dispatcher.pacing.bucket import LEEWAY, MEMORY, TokenBucket
 
 rates = st.floats(0.1, 5000)
 costs = st.lists(st.integers(1, 24), min_size=1, max_size=60)
@@ -111,6 +111,38 @@ def test_what_is_given_back_never_goes_out_again_as_a_burst(
         for until, cost in accepted[first:]:
             assert total <= rate * (until - since + leeway) + 1e-6
             total += cost
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    rate=rates,
+    before=st.lists(st.tuples(st.floats(0, 0.1), st.integers(1, 24)), max_size=10),
+    after=st.lists(st.tuples(st.floats(0, 0.1), st.integers(1, 24)), max_size=10),
+)
+def test_what_is_given_back_is_as_if_it_had_never_been_taken(
+    rate: float, before: list[tuple[float, int]], after: list[tuple[float, int]]
+) -> None:
+    used, spared = TokenBucket(rate), TokenBucket(rate)
+    now = 1000.0
+    for idle, cost in before:
+        now += idle
+        used.take(cost, now)
+        spared.take(cost, now)
+    used.take(1000, now)
+    taken_at = now
+    for idle, cost in after:
+        now += idle
+        used.take(cost, now)
+        spared.take(cost, now)
+    used.give_back(1000, taken_at)
+    assert used.opens_at() == spared.opens_at()
+
+
+def test_only_the_latest_takes_are_remembered() -> None:
+    bucket = TokenBucket(100)
+    for step in range(10_000):
+        bucket.take(1, 1000 + step / 100)
+    assert len(bucket._takes) <= MEMORY * 100 + 1
 
 
 @given(rate=rates, costs=costs)

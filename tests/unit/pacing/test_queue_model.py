@@ -122,6 +122,7 @@ def test_the_queue_at_twilio_is_never_deeper_than_the_target_and_one_message(
     for _ in range(300):
         while gate.opens_at(now) <= now:
             depart()
+            assert gate.model.unanswered <= rate * seconds + largest
         now = min(gate.opens_at(now), agenda[0][0] if agenda else inf)
         while agenda and agenda[0][0] <= now:
             _, _, event, cost = heappop(agenda)

@@ -28,7 +28,8 @@ class Departure:
 class Traffic:
     """Every request is answered after *latency*: accepted, unless *is_refused* says that it meets a 429.
 
-    Timers ring up to *late* seconds late.
+    Timers ring up to *late* seconds late. With a *journal* a message may leave so long after it was announced, *ahead*
+    seconds before its time.
     """
 
     def __init__(
@@ -40,9 +41,17 @@ class Traffic:
         latency: Callable[[Random], float] = lambda _: 0.15,
         is_refused: Callable[[Random, float], bool] = lambda _random, _at: False,
         late: float = 0.0,
+        journal: Callable[[Random], float] | None = None,
+        ahead: float = 0.05,
         seed: int = 0,
     ) -> None:
-        self.pacer = Pacer(admit=lambda _message, _now: True, depart=self._depart, run_dry=lambda _lane, _now: None)
+        self.pacer = Pacer(
+            admit=lambda _message, _now: True,
+            depart=self._depart,
+            run_dry=lambda _lane, _now: None,
+            announce=None if journal is None else self._announce,
+            ahead=0.0 if journal is None else ahead,
+        )
         self.hierarchy = Hierarchy(
             fleet, weights=weights, queue_target=queue_target, random=Random(seed), hold=self.pacer.hold
         )
@@ -56,8 +65,9 @@ class Traffic:
         self._latency = latency
         self._is_refused = is_refused
         self._late = late
+        self._journal = journal
         self._order = count()
-        self._answers: list[tuple[float, int, Departure]] = []
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
 
     def lane(self, message: Message, number: str) -> Lane:
         return self.hierarchy.lane(self._fleet.senders[number], message.job.carrier)
@@ -71,20 +81,18 @@ class Traffic:
         until = self.now + seconds
         timer = self._timer()
         while True:
-            answer = self._answers[0][0] if self._answers else inf
-            at = min(timer, answer)
+            event = self._events[0][0] if self._events else inf
+            at = min(timer, event)
             if at > until or at == inf:
                 self.now = until if until < inf else self.now
                 return
             self.now = max(self.now, at)
-            if answer <= timer:
-                _, _, departure = heappop(self._answers)
-                self._answer(departure)
+            if event <= timer:
+                heappop(self._events)[2]()
                 timer = min(timer, self._timer())
             else:
                 self.runs += 1
                 self.pacer.run(self.now)
-                assert self.pacer.next_due() > self.now, "what is due was done"
                 timer = self._timer()
 
     def _timer(self) -> float:
@@ -94,7 +102,14 @@ class Traffic:
         message.departed_at = now
         departure = Departure(at=now - START, lane=lane, message=message)
         self.departures.append(departure)
-        heappush(self._answers, (now + self._latency(self._random), next(self._order), departure))
+        self._later(self._latency(self._random), lambda: self._answer(departure))
+
+    def _announce(self, message: Message, lane: Lane) -> None:
+        if self._journal is not None:
+            self._later(self._journal(self._random), lambda: self.pacer.announced(lane, message))
+
+    def _later(self, seconds: float, happen: Callable[[], None]) -> None:
+        heappush(self._events, (self.now + seconds, next(self._order), happen))
 
     def _answer(self, departure: Departure) -> None:
         lane, message = departure.lane, departure.message
@@ -103,7 +118,7 @@ class Traffic:
         if refused:
             lane.concurrency.refuse(message.departed_at, None, self.now)
             lane.give_back(message)
-            self.pacer.offer(lane, message, front=True)
+            self.pacer.go_again(lane, message)
         else:
             self.accepted.append(departure)
             lane.accept(message, self.now)

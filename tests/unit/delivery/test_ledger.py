@@ -1,0 +1,245 @@
+"""Intents are safe before messages leave, and each message is handed back once, whatever happens to its partition."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from dispatcher.delivery.ledger import TICK, Ledger
+from dispatcher.domain.journal import Intent, Page, decode_page, open_intents
+from dispatcher.domain.message import Message
+from dispatcher.intake.offsets import Bookmark, PartitionOffsets
+from tests.clock import FakeClock
+from tests.unit.pacing.making import Desk, make_message
+
+
+class Batch:
+    def __init__(self) -> None:
+        self.values: list[bytes] = []
+
+    def append(self, *, timestamp: None, key: None, value: bytes) -> None:
+        assert timestamp is key is None
+        self.values.append(value)
+
+
+class Producer:
+    """Takes pages; the test acknowledges them."""
+
+    def __init__(self) -> None:
+        self.pages: list[tuple[int, Page, asyncio.Future[Any]]] = []
+        self.refuse: KafkaError | None = None
+
+    def create_batch(self) -> Batch:
+        return Batch()
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> "asyncio.Future[Any]":
+        assert topic == "dispatch.journal"
+        await asyncio.sleep(0)
+        if self.refuse is not None:
+            refuse, self.refuse = self.refuse, None
+            raise refuse
+        future = asyncio.get_running_loop().create_future()
+        [value] = batch.values
+        self.pages.append((partition, decode_page(value), future))
+        return future
+
+
+class Office:
+    """A ledger that runs, with its clock and its producer; *back* is what was handed back."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.producer = Producer()
+        self.back: list[Message] = []
+        self.ledger = Ledger(self.producer, "dispatch.journal", "host:1", clock, intended=self.back.extend)
+        self.desks = [Desk(partition=partition) for partition in range(2)]
+        self.retries: list[tuple[Any, Any]] = []
+        self._end = 100
+
+    async def settle_down(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    async def tick(self) -> None:
+        await self.settle_down()
+        self.clock.advance(TICK)
+        await self.settle_down()
+
+    async def open(self) -> None:
+        """Open the books of both partitions, signed."""
+        async with asyncio.TaskGroup() as tasks:
+            opening = tasks.create_task(self.ledger.open_books({0: 100, 1: 100}), name="open")
+            await self.tick()
+            while not opening.done():
+                self.acknowledge()
+                await self.tick()
+        self.producer.pages.clear()
+
+    def acknowledge(self) -> None:
+        """All pages written so far are safe."""
+        for _, _, future in self.producer.pages:
+            if not future.done():
+                self._end += 1
+                future.set_result(type("Metadata", (), {"offset": self._end})())
+
+    def intend(self, offset: int, partition: int = 0) -> Message:
+        message = make_message(offset=offset)
+        message.origin = self.desks[partition]
+        intent = Intent("campaign.jobs", offset, message.job.id, 1, "72345", 1.0)
+        self.ledger.intend(message, intent)
+        return message
+
+    async def retry(self) -> None:
+        """The pause after a failure is over."""
+        for callback, arguments in self.retries:
+            callback(*arguments)
+        self.retries.clear()
+        await self.tick()
+
+
+@pytest.fixture
+async def office(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
+    office = Office(clock)
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(
+        loop, "call_later", lambda _delay, callback, *arguments: office.retries.append((callback, arguments))
+    )
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(office.ledger.run(), name="ledger")
+        await office.open()
+        yield office
+        running.cancel()
+
+
+async def test_a_message_is_handed_back_when_its_intent_is_safe_and_not_before(office: Office) -> None:
+    message = office.intend(7)
+    await office.tick()
+    [(partition, page, _)] = office.producer.pages
+    assert partition == 0
+    assert list(open_intents([page])) == [("campaign.jobs", 7)]
+    assert office.back == []
+    office.acknowledge()
+    await office.settle_down()
+    assert office.back == [message]
+    assert office.desks[0].announced == [7]
+
+
+async def test_what_comes_while_a_page_is_on_its_way_shares_the_next(office: Office) -> None:
+    office.intend(1)
+    await office.tick()
+    for offset in (2, 3, 4):
+        office.intend(offset)
+    await office.tick()
+    assert len(office.producer.pages) == 1, "one page in flight a partition"
+    office.acknowledge()
+    await office.tick()
+    assert [intent.offset for intent in office.producer.pages[1][1].intents] == [2, 3, 4]
+
+
+async def test_a_partition_does_not_wait_for_another(office: Office) -> None:
+    office.intend(1, partition=0)
+    await office.tick()
+    office.intend(2, partition=1)
+    await office.tick()
+    assert [partition for partition, _, _ in office.producer.pages] == [0, 1]
+
+
+@pytest.mark.parametrize("when", ["when it is sent", "when it is written"])
+async def test_what_kafka_does_not_take_is_written_again_in_its_order(office: Office, when: str) -> None:
+    if when == "when it is sent":
+        office.producer.refuse = KafkaConnectionError()
+    first = office.intend(1)
+    await office.tick()
+    if when == "when it is written":
+        office.producer.pages[0][2].set_exception(KafkaConnectionError())
+        await office.settle_down()
+    second = office.intend(2)
+    await office.tick()
+    assert office.back == []
+    await office.retry()
+    assert [intent.offset for intent in office.producer.pages[-1][1].intents] == [1, 2]
+    office.acknowledge()
+    await office.settle_down()
+    assert office.back == [first, second]
+
+
+async def test_a_void_takes_back_what_was_announced_before_it(office: Office) -> None:
+    office.intend(1)
+    office.intend(2)
+    await office.tick()
+    office.ledger.void(office.desks[0], 1)
+    office.acknowledge()
+    await office.tick()
+    pages = [page for _, page, _ in office.producer.pages]
+    assert list(open_intents(pages)) == [("campaign.jobs", 2)]
+
+
+async def test_a_void_for_a_partition_that_has_gone_is_nobodys_business(office: Office) -> None:
+    office.ledger.close_books()
+    office.ledger.void(office.desks[0], 1)
+    await office.tick()
+    assert not office.producer.pages
+
+
+async def test_a_new_owner_has_to_read_from_the_first_page_with_an_unsettled_job(office: Office) -> None:
+    offsets = PartitionOffsets("campaign.jobs", 0, Bookmark())
+    written = []
+    for offset in (0, 1):
+        offsets.take(offset)
+        office.intend(offset).origin = offsets
+        await office.tick()
+        office.acknowledge()
+        await office.tick()
+        written.append(office._end)
+    assert office.ledger.floor(0) == written[0]
+    offsets.settle(1)
+    assert office.ledger.floor(0) == written[0]
+    offsets.settle(0)
+    assert office.ledger.floor(0) == written[1] + 1, "nothing of it is needed any more"
+
+
+@pytest.mark.parametrize("how", ["closed", "opened anew"])
+@pytest.mark.parametrize("stage", ["waiting", "on its way", "failed"])
+async def test_when_the_books_are_closed_each_message_is_handed_back_once(office: Office, how: str, stage: str) -> None:
+    """Or what stood by would be counted for ever, and in the end nothing more could be announced."""
+    message = office.intend(1)
+    if stage != "waiting":
+        await office.tick()
+    if stage == "failed":
+        office.producer.pages[0][2].set_exception(KafkaConnectionError())
+        await office.settle_down()
+    if how == "closed":
+        office.ledger.close_books()
+    else:
+        await office.open()
+    await office.settle_down()
+    office.acknowledge()
+    await office.retry()
+    await office.tick()
+    assert office.back == [message]
+
+
+async def test_a_page_that_fails_after_the_books_were_closed_is_handed_back_too(office: Office) -> None:
+    message = office.intend(1)
+    await office.tick()
+    office.ledger.close_books()
+    assert office.back == []
+    office.producer.pages[0][2].set_exception(KafkaConnectionError())
+    await office.settle_down()
+    assert office.back == [message]
+    assert not office.retries
+
+
+async def test_flushed_comes_back_when_everything_is_safe(office: Office) -> None:
+    await office.ledger.flushed()
+    office.intend(1)
+    await office.tick()
+    async with asyncio.TaskGroup() as tasks:
+        flushed = tasks.create_task(office.ledger.flushed(), name="flush")
+        await office.settle_down()
+        assert not flushed.done()
+        office.acknowledge()
+        await office.settle_down()
+        assert flushed.done()
