@@ -436,13 +436,20 @@ class Pipeline:
         self.doubts.add(doubt, age=age, now=self._clock.monotonic())
 
     def found(self, doubt: Doubt, sid: str, segments: int, how: str) -> None:
-        """Twilio has the message in *doubt*; *how* it was found goes into the metrics."""
+        """Twilio has the message in *doubt*; *how* it was found goes into the metrics.
+
+        Nothing, once halted: the next owner looks for itself, and may have read the results already.
+        """
+        if self._halted:
+            return
         metrics.DOUBTS.labels(how).inc()
         self._remember(sid)
         self._outcomes.conclude(doubt.message, "accepted", sid=sid, segments=segments or doubt.message.cost)
 
     def not_found(self, doubt: Doubt) -> None:
-        """There is no evidence that Twilio has the message in *doubt*: its pool's policy decides."""
+        """There is no evidence that Twilio has the message in *doubt*: its pool's policy decides. As for `found`."""
+        if self._halted:
+            return
         message = doubt.message
         policy = self._fleet.pools[message.job.pool].in_doubt
         metrics.DOUBTS.labels(policy).inc()

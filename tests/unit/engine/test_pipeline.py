@@ -385,6 +385,18 @@ def test_what_was_not_found_is_up_to_its_pool(policy: InDoubt, status: str, requ
     assert len(stage.sent) == requests
 
 
+def test_a_worker_that_gives_its_partitions_up_decides_no_doubt_any_more() -> None:
+    stage = Stage(two_senders(in_doubt="unknown"), twilio=script([Answer(500, b""), Answer(500, b"")]))
+    stage.receive()
+    stage.receive()
+    stage.run(26)
+    found, not_found = stage.pipeline.doubts.due(stage.clock.monotonic())
+    stage.pipeline.halt()
+    stage.pipeline.found(found, "SM1", 0, "list")
+    stage.pipeline.not_found(not_found)
+    assert not stage.results, "the next owner may have read the results already"
+
+
 # ---------------------------------------------------------------------- announced first
 
 
