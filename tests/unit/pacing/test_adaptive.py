@@ -60,8 +60,11 @@ def test_a_storm_of_429_is_over_within_a_minute_of_its_end(latency: Latency) -> 
 
 def test_a_429_now_and_then_by_chance_costs_little() -> None:
     # One in 200 has nothing to do with the ceiling; a memory that trusts each of them ends at one in flight.
-    run = overload(seconds=65, ceiling=lambda _: 20, latency=JITTER, refusal=0.1, storm=lambda _: 0.005)
-    assert run.accepted_a_second(5, 65) >= 0.7 * FULL
+    runs = [
+        overload(seconds=65, ceiling=lambda _: 20, latency=JITTER, refusal=0.1, storm=lambda _: 0.005, seed=seed)
+        for seed in range(5)
+    ]
+    assert sum(run.accepted_a_second(5, 65) for run in runs) / 5 >= 0.9 * FULL
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,5 +1,6 @@
 """Lanes in motion: a pacer, the answers it gets and a clock that jumps from one event to the next."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -85,6 +86,7 @@ class Traffic:
             at = min(timer, event)
             if at > until or at == inf:
                 self.now = until if until < inf else self.now
+                self._assert_no_lane_waits_twice()
                 return
             self.now = max(self.now, at)
             if event <= timer:
@@ -94,6 +96,12 @@ class Traffic:
                 self.runs += 1
                 self.pacer.run(self.now)
                 timer = self._timer()
+
+    def _assert_no_lane_waits_twice(self) -> None:
+        lanes = list(self.hierarchy.lanes())
+        gates = {gate for lane in lanes for gate in lane.shared}
+        waiting = Counter(id(lane) for gate in gates for lane in gate.waiting)
+        assert all(waiting[id(lane)] == (lane.waiting_at is not None) for lane in lanes)
 
     def _timer(self) -> float:
         return self.pacer.next_due() + self._random.uniform(0.0, self._late)
