@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from math import inf
 from random import Random
 
@@ -285,3 +286,14 @@ def test_a_slow_network_is_no_reason_to_fill_the_queue_at_twilio() -> None:
     traffic.offer("72345", [make_message() for _ in range(3000)])
     traffic.run(29)
     assert len(traffic.departures) == 6, "a second of the rate, and one message"
+
+
+@pytest.mark.parametrize("rate", [0.5, 3.0, 20.0])
+def test_a_message_is_announced_a_little_before_its_beat_and_leaves_on_it(rate: float) -> None:
+    traffic = Traffic(make_fleet([make_sender("72345", rate)]), journal=lambda random: random.uniform(0.002, 0.045))
+    traffic.offer("72345", [make_message() for _ in range(30)])
+    traffic.run()
+    # The first leaves at once, and the second makes use of the leeway.
+    for before, each in pairwise(traffic.departures[1:]):
+        assert each.at - before.at == pytest.approx(1 / (0.99 * rate), abs=1e-6)
+        assert each.at - traffic.announced[id(each.message)] == pytest.approx(0.05, abs=1e-6)

@@ -57,6 +57,7 @@ class Traffic:
             fleet, weights=weights, queue_target=queue_target, random=Random(seed), hold=self.pacer.hold
         )
         self.now = START
+        self.announced: dict[int, float] = {}
         self.departures: list[Departure] = []
         self.accepted: list[Departure] = []
         self.runs = 0
@@ -113,6 +114,7 @@ class Traffic:
         self._later(self._latency(self._random), lambda: self._answer(departure))
 
     def _announce(self, message: Message, lane: Lane) -> None:
+        self.announced[id(message)] = self.now - START
         if self._journal is not None:
             self._later(self._journal(self._random), lambda: self.pacer.announced(lane, message))
 
