@@ -297,3 +297,11 @@ def test_a_message_is_announced_a_little_before_its_beat_and_leaves_on_it(rate: 
     for before, each in pairwise(traffic.departures[1:]):
         assert each.at - before.at == pytest.approx(1 / (0.99 * rate), abs=1e-6)
         assert each.at - traffic.announced[id(each.message)] == pytest.approx(0.05, abs=1e-6)
+
+
+def test_at_an_accounts_ceiling_what_leaves_next_is_announced_already() -> None:
+    fleet = make_fleet([make_sender("72345", 1000.0)], accounts=[make_account(concurrency=4)])
+    traffic = Traffic(fleet, latency=lambda _: 0.1, journal=lambda _: 0.04)
+    traffic.offer("72345", [make_message() for _ in range(1000)])
+    traffic.run(10)
+    assert len(traffic.departures) >= 0.97 * 4 / 0.1 * 10
