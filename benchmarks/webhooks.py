@@ -1,7 +1,8 @@
 """How long is Twilio kept waiting at 2,000 callbacks a second, by a receiver that has one core?
 
 Beside it a plain aiohttp handler that does nothing, under the same callers. Callers and Kafka share the other cores.
-Times run from when a callback was due to its answer, so that a receiver that stalls is not given time.
+Times run from when a callback was due to its answer, so that a receiver that stalls is not given time. Who shares the
+machine with others measures them, too, unless it is run with `chrt -r 1`.
 """
 
 import asyncio

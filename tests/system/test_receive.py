@@ -4,17 +4,18 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 import pytest
 
 from benchmarks.callers import Callers
-from benchmarks.stage import MAIN, Process, Stage, free_port, open_stage, until
+from benchmarks.stage import MAIN, Process, Stage, free_port, job, open_stage, until
 from dispatcher.broker import jars
 from dispatcher.broker.local_kafka import LocalKafka
 from dispatcher.domain.errors import DispatcherError
@@ -69,7 +70,9 @@ class Reception:
 
 
 @asynccontextmanager
-async def reception(folder: Path, kafka: str, **webhooks: Any) -> AsyncIterator[Reception]:
+async def reception(
+    folder: Path, kafka: str, *, sections: Mapping[str, Any] = MappingProxyType({}), **webhooks: Any
+) -> AsyncIterator[Reception]:
     address = f"127.0.0.1:{free_port()}"
     section = {
         "public_url": f"http://{address}",
@@ -78,7 +81,7 @@ async def reception(folder: Path, kafka: str, **webhooks: Any) -> AsyncIterator[
         "spool": str(folder / "spool"),
         **webhooks,
     }
-    async with open_stage(folder, kafka, webhooks=section) as stage:
+    async with open_stage(folder, kafka, webhooks=section, **sections) as stage:
         callers = Callers(section["public_url"], MAIN)
         yield Reception(stage, callers)
         callers.close()
@@ -86,6 +89,29 @@ async def reception(folder: Path, kafka: str, **webhooks: Any) -> AsyncIterator[
 
 def ids(count: int) -> list[str]:
     return [f"m{number:05d}" for number in range(count)]
+
+
+async def test_every_message_that_a_worker_sends_is_heard_of(kafka: str, tmp_path: Path) -> None:
+    sections = {
+        "senders": [{"number": "72345", "kind": "short_code", "account": "main", "rate": "1000/s"}],
+        "simulator": {"callbacks": True},
+    }
+    async with reception(tmp_path, kafka, sections=sections) as desk:
+        stage = desk.stage
+        topic = stage.config["topics"]["callbacks"]
+        await desk.open("receiver")
+        await stage.start_simulator()
+        await stage.start_worker()
+        await stage.publish(job("spring", row, "marketing") for row in range(500))
+        results = await stage.wait_for_results(500, within=60)
+
+        async def all_were_called_back() -> bool:
+            return await stage.count(topic) == 1000
+
+        await until(all_were_called_back, within=60, what="1,000 callbacks")
+        callbacks = [orjson.loads(record.value) for record in await stage.read(topic)]
+        assert Counter((one["mid"], one["sid"]) for one in callbacks) == {(one["id"], one["sid"]): 2 for one in results}
+        assert {one["attempt"] for one in callbacks} == {1}
 
 
 @pytest.mark.parametrize("seed", [1, 2])
