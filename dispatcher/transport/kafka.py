@@ -3,6 +3,7 @@
 The values are measured ones; what each guards against stands in ARCHITECTURE.md, "Kafka".
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from dispatcher.domain.settings import KafkaSettings
 
 SESSION_TIMEOUT = 15.0
 REBALANCE_TIMEOUT = 30.0
+METADATA_PAUSE = 0.5
 # A dead letter carries a record of up to the default 1 MB and the headers that say why.
 LARGEST_RECORD = 2 * 1024 * 1024
 _SSL_FILES = {
@@ -61,7 +63,7 @@ def make_consumer(settings: KafkaSettings, *, group: bool = True, client_id: str
 
 def make_producer(settings: KafkaSettings, *, client_id: str = "dispatcher") -> Any:
     """Return an idempotent producer that is not started."""
-    return AIOKafkaProducer(
+    producer = AIOKafkaProducer(
         **_connection(settings),
         client_id=client_id,
         enable_idempotence=True,
@@ -71,6 +73,8 @@ def make_producer(settings: KafkaSettings, *, client_id: str = "dispatcher") -> 
         max_request_size=LARGEST_RECORD,
         request_timeout_ms=15000,
     )
+    _ask_patiently(producer.client)
+    return producer
 
 
 def make_admin(settings: KafkaSettings) -> Any:
@@ -161,6 +165,23 @@ class RebalanceListener(ConsumerRebalanceListener):
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Called after it, with what this consumer has now."""
         await self._assigned(set(assigned))
+
+
+def _ask_patiently(client: Any) -> None:
+    """Let *client* pause after it asked in vain who leads a partition.
+
+    A broker that shuts down properly says before that its partitions have no leader. aiokafka's sender then asks for a
+    new one without a pause, thousands of times a second while nobody answers.
+    """
+    ask = client._metadata_update  # noqa: SLF001 - there is no setting for it
+
+    async def ask_and_pause(*arguments: Any) -> bool:
+        is_answered = bool(await ask(*arguments))
+        if not is_answered:
+            await asyncio.sleep(METADATA_PAUSE)
+        return is_answered
+
+    client._metadata_update = ask_and_pause  # noqa: SLF001 - same
 
 
 def _connection(settings: KafkaSettings) -> dict[str, Any]:

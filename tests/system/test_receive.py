@@ -172,6 +172,8 @@ async def test_kafka_stopped_for_seconds_loses_nothing_and_doubles_nothing(broke
         assert await receiver.stop() == 0
         assert not desk.callers.refused
         assert await desk.mids() == dict.fromkeys(mids, 1)
+        # Nor does a Kafka that is away fill the log.
+        assert len(receiver.log.read_text(encoding="utf-8").splitlines()) < 1000
 
 
 async def test_a_full_disk_is_said_and_nothing_that_was_kept_is_lost(broker: LocalKafka, tmp_path: Path) -> None:
