@@ -16,10 +16,17 @@ from dispatcher.delivery.request import Request
 from dispatcher.delivery.verdict import CODES, Answer, NoAnswer, NotSent, Reaction
 from dispatcher.domain.fleet import Fleet, Pool
 from dispatcher.domain.rate import Rate
+from dispatcher.sharding.rendezvous import Ranking
 from tests.unit.engine.stage import TOO_MANY, Reply, Stage, accepted, declined
 from tests.unit.pacing.making import Desk, make_account, make_fleet, make_sender
 
 InDoubt = Literal["resend", "unknown"]
+# A recipient that belongs to the first of the senders 72345 and 72346.
+TO_FIRST = next(
+    to
+    for to in (f"+1206555{number:04}" for number in range(100))
+    if Ranking(["72345", "72346"], [100.0, 100.0]).best(to)[0] == 0
+)
 ACCOUNTS = (make_account("main"), make_account("promo", parent="main"))
 
 
@@ -437,14 +444,16 @@ def test_what_was_announced_and_did_not_leave_is_taken_back() -> None:
     assert set(stage.journal.voided) == announced - left
 
 
-def test_of_two_fast_senders_neither_keeps_the_other_from_being_announced() -> None:
-    fleet = make_fleet([make_sender("72345", 1000), make_sender("72346", 1000)], accounts=[make_account(concurrency=5)])
+@pytest.mark.parametrize("concurrency", [1, 5])
+def test_of_two_fast_senders_neither_keeps_the_other_from_being_announced(concurrency: int) -> None:
+    account = make_account(concurrency=concurrency)
+    fleet = make_fleet([make_sender("72345", 1000), make_sender("72346", 1000)], accounts=[account])
     stage = Stage(fleet, journal=0.01)
     for _ in range(3000):
         stage.receive()
     stage.run(20)
     sent = Counter(stage.senders())
-    assert sent.total() >= 0.95 * 5 / 0.1 * 20
+    assert sent.total() >= 0.95 * concurrency / 0.1 * 20
     assert min(sent.values()) >= 0.4 * sent.total()
 
 
@@ -694,6 +703,55 @@ def test_a_throttle_holds_what_waits_already() -> None:
     stage.pipeline.throttle("slow", Rate(1, "s"))
     stage.run(10)
     assert len(stage.sent) - sent <= 11
+
+
+@pytest.mark.parametrize("journal", [0.0, 0.01])
+def test_a_throttle_does_not_count_what_another_sender_has_to_send(journal: float) -> None:
+    stage = Stage(two_senders(), twilio=script([declined(21606)]), journal=journal)
+    stage.pipeline.throttle("spring", Rate(1, "h"))
+    stage.receive()
+    stage.run(5)
+    assert [(result.status, result.attempts) for result in stage.results] == [("accepted", 2)]
+
+
+@pytest.mark.parametrize("moment", ["announced", "ready"])
+def test_a_throttle_does_not_count_what_its_sender_could_not_send_any_more(moment: str) -> None:
+    """It was chosen, and before it left its sender had to rest."""
+    fleet = make_fleet(
+        [make_sender("72345", 100), make_sender("72346", 100, account="promo")],
+        accounts=[make_account("main", concurrency=1), make_account("promo", concurrency=1, parent="main")],
+    )
+    stage = Stage(fleet, twilio=lambda _: None, journal=inf)
+    stage.pipeline.throttle("slow", Rate(1, "h"))
+    stage.receive(to=TO_FIRST)
+    stage.run(0.1)
+    stage.hand_over_intents()
+    stage.run(0.1)
+    assert stage.senders() == ["72345"]
+    stage.receive(campaign="slow", to=TO_FIRST)
+    stage.run(0.1)
+    if moment == "ready":
+        stage.hand_over_intents()
+    stage.reply(stage.open[0], declined(21611, 429))
+    stage.twilio = accepted
+    for _ in range(50):
+        stage.hand_over_intents()
+        stage.run(0.1)
+    assert {result.campaign: result.sender for result in stage.results} == {"spring": "72346", "slow": "72346"}
+
+
+def test_a_throttle_is_shared_among_workers_like_any_limit() -> None:
+    """Whether it was there first or came later."""
+    stage = Stage(one_sender(100))
+    stage.pipeline.throttle("first", Rate(10, "s"))
+    stage.pipeline.share(0.5)
+    stage.pipeline.throttle("second", Rate(10, "s"))
+    for _ in range(200):
+        stage.receive(campaign="first")
+        stage.receive(campaign="second")
+    stage.run(10)
+    sent = Counter(request.message.job.campaign for request in stage.sent)
+    assert sent == {"first": pytest.approx(50, abs=2), "second": pytest.approx(50, abs=2)}
 
 
 def test_an_urgent_message_goes_before_bulk() -> None:

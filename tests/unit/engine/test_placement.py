@@ -98,6 +98,15 @@ def test_what_its_own_sender_would_make_wait_too_long_goes_to_another() -> None:
     assert other[1] == 4
 
 
+def test_what_is_too_long_depends_on_this_workers_share_of_a_rate() -> None:
+    site = Site(make_fleet([make_sender("72345", 4), make_sender("72346", 4)]))
+    site.hierarchy.share(0.25, NOW)
+    to = recipients(1)[0]
+    messages = [make_message(to=to) for _ in range(15)]
+    site.place(messages)
+    assert by_sender(messages).most_common()[0][1] == 11, "ten seconds at one a second"
+
+
 # ---------------------------------------------------------------------- taking over
 
 
