@@ -445,16 +445,17 @@ def test_what_was_announced_and_did_not_leave_is_taken_back() -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 5])
-def test_of_two_fast_senders_neither_keeps_the_other_from_being_announced(concurrency: int) -> None:
+@pytest.mark.parametrize("lanes", [2, 3])
+def test_no_fast_sender_keeps_another_from_being_announced(concurrency: int, lanes: int) -> None:
     account = make_account(concurrency=concurrency)
-    fleet = make_fleet([make_sender("72345", 1000), make_sender("72346", 1000)], accounts=[account])
+    fleet = make_fleet([make_sender(f"7234{lane}", 1000) for lane in range(lanes)], accounts=[account])
     stage = Stage(fleet, journal=0.01)
     for _ in range(3000):
         stage.receive()
     stage.run(20)
     sent = Counter(stage.senders())
     assert sent.total() >= 0.95 * concurrency / 0.1 * 20
-    assert min(sent.values()) >= 0.4 * sent.total()
+    assert min(sent.values()) >= 0.7 * sent.total() / lanes
 
 
 def test_when_a_sender_rests_what_stood_by_for_it_makes_room_for_others() -> None:

@@ -62,6 +62,18 @@ def yard() -> Yard:
     return Yard()
 
 
+def test_a_message_that_comes_to_a_full_account_is_announced_while_it_waits() -> None:
+    yard = Yard(concurrency=1)
+    first = yard.offer(yard.a, 1)
+    yard.pacer.run(NOW)
+    yard.pacer.announced(yard.a, first[0])
+    yard.pacer.run(NOW)
+    assert yard.left == first
+    second = yard.offer(yard.b, 1)
+    yard.pacer.run(NOW)
+    assert yard.announced == [*first, *second]
+
+
 def test_what_is_withdrawn_makes_room_for_a_lane_in_line(yard: Yard) -> None:
     messages = yard.crowd_out()
     yard.pacer.withdraw(yard.a, yard.announced[0])
