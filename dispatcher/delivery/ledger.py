@@ -133,7 +133,8 @@ class Ledger:
             await self._wake.wait()
             self._wake.clear()
             for partition, book in list(self._books.items()):
-                if book.has_more and not book.in_flight:
+                # Closed while another was being written: it takes back intents that are the next owner's by now.
+                if book.has_more and not book.in_flight and not book.is_closed:
                     await self._write(partition, book)
             await self._clock.sleep(TICK)
 

@@ -37,7 +37,7 @@ class Publisher:
 
     A job's record goes to the partition with the index of the job's own, so that whoever owns the job owns its
     outcome. There is one batch in flight a partition; what comes meanwhile waits for the next. Nothing is written while
-    the *fence* is closed: another worker may have concluded the same jobs already.
+    the *fence* is closed, and nothing of a partition that has gone: another worker may have concluded the same jobs.
     """
 
     def __init__(self, producer: Any, clock: Clock, fence: Fence) -> None:
@@ -95,11 +95,17 @@ class Publisher:
         most = self._most.get(target, len(waiting))
         while waiting and len(sent) < most:
             record = waiting[0]
+            if not record.origin.is_owned:
+                waiting.popleft()
+                continue
             if batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
                 break
             sent.append(waiting.popleft())
         if not waiting:
             del self._waiting[target]
+        if not sent:
+            self._see_if_idle()
+            return
         self._in_flight.add(target)
         topic, partition = target
         try:

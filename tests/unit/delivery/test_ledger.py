@@ -232,6 +232,24 @@ async def test_a_page_that_fails_after_the_books_were_closed_is_handed_back_too(
     assert not office.retries
 
 
+async def test_books_that_are_closed_while_another_is_written_take_nothing_back(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next owner may have announced the same job since: a void that came then would hide that it was sent."""
+    for partition, desk in enumerate(office.desks):
+        office.intend(7, partition)
+        office.ledger.void(desk, 6)
+    send_batch = office.producer.send_batch
+
+    async def close_meanwhile(*arguments: Any, **named: Any) -> Any:
+        office.ledger.close_books()
+        return await send_batch(*arguments, **named)
+
+    monkeypatch.setattr(office.producer, "send_batch", close_meanwhile)
+    await office.tick()
+    assert [partition for partition, _, _ in office.producer.pages] == [0]
+
+
 async def test_flushed_comes_back_when_everything_is_safe(office: Office) -> None:
     await office.ledger.flushed()
     office.intend(1)

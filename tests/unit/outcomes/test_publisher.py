@@ -330,6 +330,41 @@ async def test_what_kafka_refused_of_a_partition_that_has_gone_is_not_written_ag
     assert await is_flushed(press)
 
 
+@pytest.mark.parametrize("when", ["before it was written", "after Kafka had refused it"])
+@pytest.mark.parametrize("gone", [{0}, {1}, {2}, {0, 2}, {0, 1, 2}])
+async def test_nothing_is_written_of_a_partition_that_has_gone_meanwhile(
+    press: Press, gone: set[int], when: str
+) -> None:
+    for partition in range(3):
+        press.add(b"%d" % partition, partition=partition, offset=partition)
+    if when == "after Kafka had refused it":
+        await press.tick()
+        for batch in press.producer.batches:
+            batch.future.set_exception(KafkaConnectionError())
+        await press.settle_down()
+        press.producer.batches.clear()
+    for partition in gone:
+        press.desks[partition].is_owned = False
+    await press.retry()
+    assert {batch.partition for batch in press.producer.batches} == {0, 1, 2} - gone
+    for batch in press.producer.batches:
+        batch.acknowledge()
+    assert await is_flushed(press)
+
+
+async def test_of_one_batch_what_is_of_a_former_assignment_is_left_out(press: Press) -> None:
+    """The partition went and came back: what was concluded before is another's business, what was since is ours."""
+    former = Desk(partition=0)
+    former.is_owned = False
+    for offset in range(4):
+        press.publisher.add(RESULTS, Record(b"k", b"%d" % offset, (), (former, press.desks[0])[offset % 2], offset))
+    await press.tick()
+    assert press.producer.last.values() == [b"1", b"3"]
+    press.producer.last.acknowledge()
+    await press.settle_down()
+    assert (former.settled, press.desks[0].settled) == ([], [1, 3])
+
+
 async def test_a_producer_that_is_closed_settles_nothing(press: Press) -> None:
     press.add()
     await press.tick()
