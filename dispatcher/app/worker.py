@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import socket
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -217,13 +218,13 @@ class Worker:
         self.publisher.forget()
         self._for_outcomes.give_up()
 
-    async def resume(self, recovered: Recovered, part: float) -> None:
-        """Send again, at *part* of every limit, and look into what the last owners left in doubt."""
+    async def resume(self, recovered: Recovered, indices: Collection[int]) -> None:
+        """Send again, with the partition *indices*, and look into what the last owners left in doubt."""
         await self.ledger.open_books(recovered.journal_ends)
         results = self._settings.topics.results
         self.publisher.ends = {(results, index): end for index, end in recovered.result_ends.items()}
         self.pipeline.recover(recovered.doubt, recovered.sids, recovered.seen)
-        self.pipeline.share(part)
+        self.pipeline.share(indices, self._settings.kafka.partitions)
         self.pipeline.resume()
         self.driver.wake()
 

@@ -1,7 +1,7 @@
 """The life of one job, top to bottom: received, placed, sent when its turn comes, answered, concluded."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from heapq import heappop, heappush
@@ -44,6 +44,7 @@ from dispatcher.outcomes.results import Outcomes
 from dispatcher.pacing.hierarchy import Hierarchy
 from dispatcher.pacing.lane import Lane
 from dispatcher.pacing.pacer import Pacer
+from dispatcher.pacing.turns import Share
 from dispatcher.telemetry import metrics
 
 log = structlog.get_logger()
@@ -167,9 +168,11 @@ class Pipeline:
         if former is not None:
             self._pacer.dissolve(former)
 
-    def share(self, part: float) -> None:
-        """Run every limit at *part* of itself from now on."""
-        self.hierarchy.share(part, self._clock.monotonic())
+    def share(self, owned: Collection[int], of: int) -> None:
+        """Run every limit at its share from now on: this worker has the partition indices *owned*, *of* so many."""
+        now = self._clock.monotonic()
+        epoch = now - self._clock.now().timestamp()
+        self.hierarchy.share(Share(frozenset(owned), of, epoch), now)
 
     def recover(
         self, intents: dict[tuple[str, int, int], Intent], sids: Iterable[str], seen: Mapping[str, Position]

@@ -1,7 +1,7 @@
 """Reads the jobs topics, keeps as many jobs in hand as it may, commits what is settled, survives rebalances."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -43,7 +43,7 @@ class Intake:
 
     *after_batch* is called when some have been fed. *drain* is awaited before partitions are given up: it comes back
     when nothing of them is in flight any more; *abandon* is called instead when they are lost already. *resume* is told
-    what the last owners left, and which part of all *partitions* indices this worker owns from now on. *positions*
+    what the last owners left, and which of all *partitions* indices this worker owns from now on. *positions*
     gives those of the journal and the results that belong into a commit, for an index. Each commit renews the *fence*.
     """
 
@@ -61,7 +61,7 @@ class Intake:
         after_batch: Callable[[], None],
         drain: Callable[[], Awaitable[None]],
         abandon: Callable[[], None],
-        resume: Callable[[Recovered, float], Awaitable[None]],
+        resume: Callable[[Recovered, Collection[int]], Awaitable[None]],
         positions: Callable[[int], tuple[int, int]],
         history: History,
         fence: Fence,
@@ -203,7 +203,7 @@ class Intake:
                 offsets.inherit(offset, recovered.pages[partition])
         log.info("partitions assigned", indices=len(indices), of=self._partitions)
         if indices:
-            await self._resume(recovered, len(indices) / self._partitions)
+            await self._resume(recovered, indices)
             self._fence.renew(began)
         # Only now: a record that was taken before `resume` knows of the past might be sent again.
         self._generation += 1

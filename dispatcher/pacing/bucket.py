@@ -3,6 +3,8 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from dispatcher.pacing.turns import Turns
+
 # How far a message may run ahead of an exact beat, in seconds of its rate. It makes up for a late timer: a beat missed
 # by less is caught up. It also is the largest burst, so it stays below the 5 % that a second may be over.
 LEEWAY = 0.020
@@ -16,22 +18,33 @@ class TokenBucket:
 
     A take is never refused here: it may leave a debt, and the debt is what the next one waits for. *leeway* is the
     bucket's size in seconds of its rate.
+
+    Where workers take *turns* it opens as one of its own begins, each worth a unit; *rate* is what they come to.
     """
 
     rate: float
     leeway: float = LEEWAY
     full_at: float = 0.0
+    turns: Turns | None = None
     # The latest takes: when, how much, and when the bucket would have been full without them.
     _takes: deque[tuple[float, float, float]] = field(default_factory=deque)
 
-    def opens_at(self) -> float:
-        """Return the time from which a take is within the rate."""
-        return self.full_at - self.leeway
+    def opens_at(self, now: float) -> float:
+        """Return the time from which a take is within the rate, seen from *now*; *now* or earlier: at once."""
+        opens_at = self.full_at - self.leeway
+        if self.turns is None or opens_at > now:
+            return opens_at
+        # A turn that was missed by no more than a late timer is made up for.
+        return self.turns.begins(self.turns.next(max(opens_at, now - self.leeway)))
 
     def take(self, cost: float, now: float) -> None:
         """Take *cost* units at *now*."""
         self._takes.append((now, cost, self.full_at))
-        self.full_at = max(self.full_at, now) + cost / self.rate
+        at = max(self.full_at, now)
+        if self.turns is None:
+            self.full_at = at + cost / self.rate
+        else:
+            self.full_at = self.turns.begins(self.turns.next(at - self.leeway) + cost) + self.leeway
         if self._takes[0][0] < now - MEMORY:
             self._takes.popleft()
 
@@ -52,19 +65,18 @@ class TokenBucket:
         for at, units in reversed(later):
             self.take(units, at)
 
-    def change_rate(self, rate: float, now: float) -> None:
-        """Go on at *rate*; the debt in units stays what it is."""
-        debt = max(0.0, self.full_at - now) * self.rate
+    def change_rate(self, rate: float, now: float, *, turns: Turns | None = None, owed: float = 0.0) -> None:
+        """Go on at *rate*, with these *turns*; the debt in units stays, *owed* at least, and savings are lost."""
+        debt = max(owed, (self.full_at - self.leeway - now) * self.rate)
         self.rate = rate
-        self.full_at = now + debt / rate
+        self.turns = turns
+        if turns is None:
+            self.full_at = now + debt / rate + self.leeway
+        else:
+            self.full_at = turns.begins(turns.next(now + owed * turns.length) + debt - owed) + self.leeway
         self._takes.clear()
 
     def close(self, until: float) -> None:
         """Let nothing pass before *until*."""
         self.full_at = max(self.full_at, until + self.leeway)
-        self._takes.clear()
-
-    def empty(self, now: float) -> None:
-        """Forget the past: nothing is saved up at *now*, and nothing is owed."""
-        self.full_at = now + self.leeway
         self._takes.clear()

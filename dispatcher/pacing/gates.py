@@ -10,6 +10,7 @@ from typing_extensions import override
 from dispatcher.pacing.adaptive import AdaptiveConcurrency
 from dispatcher.pacing.bucket import LEEWAY, TokenBucket
 from dispatcher.pacing.queue_model import QueueModel
+from dispatcher.pacing.turns import Share
 
 # Senders are driven at 99 % of their rate: so that their queues at Twilio drain even when two clocks disagree.
 HEADROOM = 0.99
@@ -35,18 +36,31 @@ class Gate:
     def give_back(self, cost: float, taken_at: float) -> None:
         """Undo the `take` of *cost* at *taken_at*: the message was not processed."""
 
-    def share(self, part: float, now: float) -> None:
-        """From *now* on this worker has *part* (0 to 1) of the limit; it starts with nothing saved up."""
+    def share(self, share: Share, now: float) -> None:
+        """From *now* on this worker has *share* of the limit; it starts with nothing saved up."""
 
 
 class RateGate(Gate):
-    """So many segments (or, with *whole*, messages) a second; after a pause up to *burst* of them at once."""
+    """So many segments (or, with *whole*, messages) a second; after a pause up to *burst* of them at once.
 
-    __slots__ = ("_bucket", "_per_second", "_whole")
+    With *by_turns*, workers that share it take turns. Of the gates that a message passes one does so, where that can be
+    had: it would wait long for two to open at the same time.
+    """
 
-    def __init__(self, reason: str, per_second: float, *, burst: int | None = None, whole: bool = False) -> None:
+    __slots__ = ("_bucket", "_by_turns", "_per_second", "_whole")
+
+    def __init__(
+        self,
+        reason: str,
+        per_second: float,
+        *,
+        burst: int | None = None,
+        whole: bool = False,
+        by_turns: bool = False,
+    ) -> None:
         super().__init__(reason)
         self._whole = whole
+        self._by_turns = by_turns
         self._per_second = per_second * HEADROOM
         self._bucket = TokenBucket(self._per_second)
         if burst is not None:
@@ -55,7 +69,7 @@ class RateGate(Gate):
 
     @override
     def opens_at(self, now: float) -> float:
-        return self._bucket.opens_at()
+        return self._bucket.opens_at(now)
 
     @override
     def take(self, cost: float, now: float) -> None:
@@ -70,25 +84,33 @@ class RateGate(Gate):
         self._bucket.close(now + seconds)
 
     @override
-    def share(self, part: float, now: float) -> None:
-        self._bucket.change_rate(self._per_second * part, now)
-        self._bucket.empty(now)
+    def share(self, share: Share, now: float) -> None:
+        rate = self._per_second * share.part
+        if self._by_turns:
+            # Another worker may have sent just now: the time of a segment passes first.
+            self._bucket.change_rate(rate, now, turns=share.turns(self._per_second), owed=1.0)
+        else:
+            self._bucket.change_rate(rate, now)
 
 
 class QueueGate(Gate):
-    """Closed while the modelled queue at Twilio is deeper than *target* seconds of its rate."""
+    """Closed while the modelled queue at Twilio is deeper than *target* seconds of its rate.
 
-    __slots__ = ("_per_second", "_target", "model")
+    With a share of it also so much may lie there as turns that follow each other closely bring.
+    """
+
+    __slots__ = ("_deepest", "_per_second", "_target", "model")
 
     def __init__(self, per_second: float, target: float) -> None:
         super().__init__("queue")
         self.model = QueueModel(per_second)
         self._per_second = per_second
         self._target = target
+        self._deepest = per_second * target
 
     @override
     def opens_at(self, now: float) -> float:
-        return self.model.falls_to(self.model.rate * self._target, now)
+        return self.model.falls_to(self._deepest, now)
 
     @override
     def take(self, cost: float, now: float) -> None:
@@ -99,8 +121,10 @@ class QueueGate(Gate):
         self.model.refuse(cost)
 
     @override
-    def share(self, part: float, now: float) -> None:
-        self.model.change_rate(self._per_second * part, now)
+    def share(self, share: Share, now: float) -> None:
+        self.model.change_rate(self._per_second * share.part, now)
+        turns = share.turns(self._per_second)
+        self._deepest = self.model.rate * self._target + (turns.deepest_queue() if turns is not None else 0.0)
 
 
 class ConcurrencyGate(Gate):
@@ -160,8 +184,8 @@ class ConcurrencyGate(Gate):
         self._closed_until = max(self._closed_until, now + seconds)
 
     @override
-    def share(self, part: float, now: float) -> None:
-        self.limit.change_maximum(max(1.0, self._maximum * part))
+    def share(self, share: Share, now: float) -> None:
+        self.limit.change_maximum(max(1.0, self._maximum * share.part))
 
 
 class SuspensionGate(Gate):

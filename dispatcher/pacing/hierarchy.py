@@ -8,6 +8,7 @@ from dispatcher.domain.rate import Rate
 from dispatcher.pacing.fair_queue import Flow
 from dispatcher.pacing.gates import ConcurrencyGate, Gate, QueueGate, RateGate, StandbyGate, SuspensionGate
 from dispatcher.pacing.lane import Lane
+from dispatcher.pacing.turns import Share
 
 
 class Hierarchy:
@@ -30,7 +31,7 @@ class Hierarchy:
         self._weights = weights
         self._queue_target = queue_target
         self._hold = hold
-        self._part = 1.0
+        self._share = Share()
         self.throttles: dict[str, Gate] = {}
         self.concurrency = {
             name: ConcurrencyGate(account.max_concurrency, random) for name, account in fleet.accounts.items()
@@ -73,13 +74,13 @@ class Hierarchy:
         """Return every gate once."""
         return {gate for lane in self.lanes() for gate in lane.gates} | set(self.throttles.values())
 
-    def share(self, part: float, now: float) -> None:
-        """Run every limit at *part* (above 0, up to 1) of itself from *now* on, with nothing saved up."""
-        self._part = part
+    def share(self, share: Share, now: float) -> None:
+        """Run every limit at this *share* of itself from *now* on, with nothing saved up."""
+        self._share = share
         for gate in self.gates():
-            gate.share(part, now)
+            gate.share(share, now)
         for lane, rate in self._nominal.items():
-            lane.rate = rate * part
+            lane.rate = rate * share.part
 
     def throttle(self, campaign: str, rate: Rate | None, now: float) -> Gate | None:
         """Hold *campaign* to *rate* over all its senders, None lifts it; return the gate that held it until now."""
@@ -87,7 +88,7 @@ class Hierarchy:
         gate = None
         if rate is not None:
             gate = RateGate("campaign", rate.per_second, burst=rate.burst)
-            gate.share(self._part, now)
+            gate.share(self._share, now)
             self.throttles[campaign] = gate
         for lane in self.lanes():
             lane.queue.throttle(campaign, gate)
@@ -95,7 +96,9 @@ class Hierarchy:
 
     def _queue_gates(self, rate: Rate) -> tuple[Gate, Gate]:
         per_second = rate.per_second
-        return RateGate("sender", per_second, burst=rate.burst), QueueGate(per_second, self._queue_target)
+        return RateGate("sender", per_second, burst=rate.burst, by_turns=True), QueueGate(
+            per_second, self._queue_target
+        )
 
     def _lanes_of(self, sender: Sender, account: Account, fleet: Fleet) -> dict[Carrier | None, Lane]:
         suspension = SuspensionGate()

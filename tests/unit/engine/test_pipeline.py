@@ -615,7 +615,7 @@ def test_after_a_rebalance_in_full_flight_the_jobs_read_anew_leave(rate: float) 
     stage.pipeline.forget()
     before = len(stage.results)
     stage.twilio = accepted
-    stage.pipeline.share(0.5)
+    stage.pipeline.share(range(6), 12)
     stage.pipeline.resume()
     for _ in range(10):
         stage.receive()
@@ -745,7 +745,7 @@ def test_a_throttle_is_shared_among_workers_like_any_limit() -> None:
     """Whether it was there first or came later."""
     stage = Stage(one_sender(100))
     stage.pipeline.throttle("first", Rate(10, "s"))
-    stage.pipeline.share(0.5)
+    stage.pipeline.share(range(6), 12)
     stage.pipeline.throttle("second", Rate(10, "s"))
     for _ in range(200):
         stage.receive(campaign="first")

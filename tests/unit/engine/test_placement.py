@@ -13,6 +13,7 @@ from dispatcher.engine.placement import Placement
 from dispatcher.pacing.hierarchy import Hierarchy
 from dispatcher.pacing.lane import Lane
 from dispatcher.pacing.pacer import Pacer
+from dispatcher.pacing.turns import Share
 from tests.unit.engine.stage import Stage, accepted, declined
 from tests.unit.pacing.making import make_account, make_fleet, make_message, make_sender
 
@@ -100,7 +101,7 @@ def test_what_its_own_sender_would_make_wait_too_long_goes_to_another() -> None:
 
 def test_what_is_too_long_depends_on_this_workers_share_of_a_rate() -> None:
     site = Site(make_fleet([make_sender("72345", 4), make_sender("72346", 4)]))
-    site.hierarchy.share(0.25, NOW)
+    site.hierarchy.share(Share(frozenset(range(3)), 12), NOW)
     to = recipients(1)[0]
     messages = [make_message(to=to) for _ in range(15)]
     site.place(messages)

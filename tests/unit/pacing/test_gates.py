@@ -7,8 +7,13 @@ from hypothesis import strategies as st
 
 from dispatcher.pacing.bucket import LEEWAY
 from dispatcher.pacing.gates import HEADROOM, ConcurrencyGate, Gate, QueueGate, RateGate, SuspensionGate
+from dispatcher.pacing.turns import Share
 
 NOW = 1000.0
+
+
+def share(owned: int, of: int) -> Share:
+    return Share(frozenset(range(owned)), of)
 
 
 def at_once(gate: Gate, cost: float = 1, *, now: float = NOW) -> int:
@@ -77,13 +82,18 @@ def test_a_closed_rate_opens_when_it_said() -> None:
     assert gate.opens_at(NOW) == pytest.approx(NOW + 1.0), "closing for less does not open it sooner"
 
 
-@given(part=st.floats(0.01, 1), used=st.integers(0, 1000))
-def test_a_share_of_a_rate_starts_with_nothing_saved_up(part: float, used: int) -> None:
-    gate = RateGate("sender", 100.0, burst=50)
-    gate.take(used, NOW)
-    gate.share(part, NOW)
-    assert at_once(gate) == 1
-    assert gate.opens_at(NOW) == pytest.approx(NOW + 1 / (99 * part))
+@given(owned=st.integers(1, 99), used=st.integers(0, 1000), by_turns=st.booleans())
+def test_a_share_of_a_rate_starts_with_nothing_saved_up(*, owned: int, used: int, by_turns: bool) -> None:
+    gate = RateGate("sender", 100.0, burst=50, by_turns=by_turns)
+    gate.take(used, NOW - 1)
+    owed = max(int(by_turns), used - 99 - 49)  # without what a second brings, and what was saved up
+    gate.share(share(owned, 100), NOW)
+    one = 1 / (99 * owned / 100)
+    opens_at = gate.opens_at(NOW)
+    assert opens_at == pytest.approx(NOW + owed * one, abs=1.02 if by_turns else 1e-6)
+    if not by_turns:
+        gate.take(1, opens_at)
+        assert gate.opens_at(opens_at) == pytest.approx(opens_at + one)
 
 
 # ---------------------------------------------------------------------- queues
@@ -100,7 +110,7 @@ def test_a_queue_closes_when_it_holds_a_second_of_its_rate() -> None:
 
 def test_a_share_of_a_queue_is_smaller_and_drains_more_slowly() -> None:
     gate = QueueGate(10.0, target=1.0)
-    gate.share(0.5, NOW)
+    gate.share(share(1, 2), NOW)
     assert at_once(gate) == 6
     for _ in range(6):
         gate.model.accept(1, NOW)
@@ -167,13 +177,13 @@ def test_retry_after_is_honoured_even_when_it_comes_with_a_later_429_of_the_same
 
 
 @settings(max_examples=50, deadline=None)
-@given(maximum=st.integers(1, 200), part=st.floats(0.001, 1))
-def test_a_share_of_an_account_is_at_least_one_request(maximum: int, part: float) -> None:
+@given(maximum=st.integers(1, 200), owned=st.integers(1, 100))
+def test_a_share_of_an_account_is_at_least_one_request(maximum: int, owned: int) -> None:
     gate = ConcurrencyGate(maximum, Random(1))
-    gate.share(part, NOW)
+    gate.share(share(owned, 100), NOW)
     for _ in range(500):
         gate.limit.succeed(binding=True)
-    assert at_once(gate) == max(1, int(maximum * part))
+    assert at_once(gate) == max(1, int(maximum * owned / 100))
 
 
 def test_a_limit_grows_while_most_of_it_is_in_use_and_no_longer() -> None:

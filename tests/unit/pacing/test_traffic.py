@@ -1,7 +1,7 @@
 """Whole fleets in motion: never above a limit, never idle below it, fair, and without a wasted wake-up."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import inf
 from random import Random
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dispatcher.domain.fleet import CARRIERS, Account, Carrier, Fleet, Sender
 from dispatcher.domain.rate import Rate
+from dispatcher.pacing.turns import Share
 from tests.unit.pacing.making import make_account, make_fleet, make_message, make_sender
 from tests.unit.pacing.traffic import Departure, Traffic, largest_in_a_second
 
@@ -274,13 +275,18 @@ def test_a_throttled_campaign_is_held_over_all_its_lanes_and_delays_no_other(jou
     assert sent["fast"] >= 0.97 * 2000 - sent["slow"]
 
 
-@pytest.mark.parametrize("part", [0.5, 0.25])
-def test_a_worker_with_a_part_of_the_partitions_sends_at_that_part_of_the_rate(part: float) -> None:
-    traffic = Traffic(make_fleet([make_sender("72345", 100.0)]))
-    traffic.hierarchy.share(part, traffic.now)
-    traffic.offer("72345", [make_message() for _ in range(3000)])
-    traffic.run(20)
-    assert len(traffic.departures) == pytest.approx(99 * part * 20, rel=0.01)
+@pytest.mark.parametrize("rate", [100.0, 2.0])
+@pytest.mark.parametrize("owned", [range(6), range(3, 6), [11]])
+@with_and_without_a_journal
+def test_a_worker_with_a_part_of_the_partitions_sends_at_that_part_of_the_rate(
+    journal: str, owned: Sequence[int], rate: float
+) -> None:
+    traffic = Traffic(make_fleet([make_sender("72345", rate)]), journal=JOURNALS[journal], latency=lambda _: 0.3)
+    share = Share(frozenset(owned), 12)
+    traffic.hierarchy.share(share, traffic.now)
+    traffic.offer("72345", [make_message() for _ in range(int(70 * rate))])
+    traffic.run(120)
+    assert len(traffic.departures) == pytest.approx(0.99 * rate * share.part * 120, rel=0.01, abs=1)
 
 
 def test_a_slow_network_is_no_reason_to_fill_the_queue_at_twilio() -> None:
