@@ -240,6 +240,7 @@ class Carriers:
             callback=submission.callback,
             mid=submission.mid,
             attempt=submission.attempt,
+            receiver=submission.receiver,
             validity=submission.validity,
             status="queued" if submission.service is None else "accepted",
         )

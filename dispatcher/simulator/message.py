@@ -23,15 +23,17 @@ class Submission(NamedTuple):
     callback: str | None
     mid: str | None
     attempt: int | None
+    receiver: str | None = None
 
 
 class Message(msgspec.Struct, gc=False, kw_only=True):
     """One message from its acceptance on; a million of them fit into memory, unseen by the garbage collector.
 
     *at* and *sent_at* are monotonic seconds, *validity* is seconds. *mid* and *attempt* are the dispatcher's own, from
-    the query of the callback's URL. *seq* counts acceptances from 1, *older* is the *seq* of the message before it to
-    the same recipient, 0 for none. *capped* says that the brand had used up its day with T-Mobile. *body* is forgotten
-    after a while, *callback* once the status is final.
+    the query of the callback's URL; *receiver* is the URL before it, by which two dispatchers can be told apart. *seq*
+    counts acceptances from 1, *older* is the *seq* of the message before it to the same recipient, 0 for none. *capped*
+    says that the brand had used up its day with T-Mobile. *body* is forgotten after a while, *callback* once the status
+    is final.
     """
 
     at: float
@@ -52,6 +54,7 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
     capped: bool = False
     code: int | None = None
     sent_at: float | None = None
+    receiver: str | None = None
 
 
 class Due(msgspec.Struct, order=True, gc=False):

@@ -108,6 +108,7 @@ def log_entry(message: Message, sid: str) -> dict[str, Any]:
         "segments": message.segments,
         "mid": message.mid,
         "attempt": message.attempt,
+        "receiver": message.receiver,
         "status": message.status,
     }
 

@@ -1,6 +1,7 @@
 """Decides whether the form of a POST to Messages.json can be sent at all."""
 
 import re
+from sys import intern
 
 from dispatcher.domain.job import MAX_BODY_CHARACTERS, MAX_MEDIA_URLS
 from dispatcher.domain.phone import is_e164, is_short_code
@@ -33,7 +34,7 @@ def read_submission(form: Form, account: str) -> Submission | int:  # noqa: PLR0
         return 21609
     if "ScheduleType" in form or "SendAt" in form:
         return 20001
-    mid, attempt = _own_id(callback)
+    mid, attempt, receiver = _own_id(callback)
     return Submission(
         account=account,
         to=to,
@@ -47,6 +48,7 @@ def read_submission(form: Form, account: str) -> Submission | int:  # noqa: PLR0
         callback=callback,
         mid=mid,
         attempt=attempt,
+        receiver=receiver,
     )
 
 
@@ -80,9 +82,11 @@ def _is_url(text: str) -> bool:
     return match is not None and int(match[1] or 0) <= _MAX_PORT
 
 
-def _own_id(callback: str | None) -> tuple[str | None, int | None]:
-    """Return the dispatcher's message id and attempt out of the query of its callback URL."""
+def _own_id(callback: str | None) -> tuple[str | None, int | None, str | None]:
+    """Return the dispatcher's message id and attempt out of the query of its callback URL, and what comes before."""
     if callback is None:
-        return None, None
-    query = parse_form(callback.partition("#")[0].partition("?")[2])
-    return first(query, "mid"), number(query, "a", None)
+        return None, None, None
+    receiver, _, asked = callback.partition("#")[0].partition("?")
+    query = parse_form(asked)
+    # A million messages share it.
+    return first(query, "mid"), number(query, "a", None), intern(receiver)

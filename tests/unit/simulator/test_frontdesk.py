@@ -212,6 +212,7 @@ def test_the_log_pages_through_what_was_accepted_in_order(client: Client) -> Non
         "segments": 2,
         "mid": "m4",
         "attempt": 1,
+        "receiver": "http://127.0.0.1/s",
         "status": "queued",
     }
 

@@ -79,12 +79,13 @@ def test_segments_are_counted_but_a_message_with_media_is_one(changes: dict[str,
 
 def test_the_dispatchers_own_id_comes_from_the_callbacks_query() -> None:
     url = "http://127.0.0.1:8080/twilio/status?mid=spring%2F1&a=2#rc=5&rp=all"
-    assert read(StatusCallback=url)[-3:] == (url, "spring/1", 2)
+    assert read(StatusCallback=url)[-4:] == (url, "spring/1", 2, "http://127.0.0.1:8080/twilio/status")
 
 
 @pytest.mark.parametrize("query", ["", "?", "?x=1", "?mid=&a=", "?a=two#mid=1"])
 def test_a_callback_without_an_id_is_fine(query: str) -> None:
-    assert read(StatusCallback="http://127.0.0.1/status" + query)[-2:] == (None, None)
+    url = "http://127.0.0.1/status"
+    assert read(StatusCallback=url + query)[-3:] == (None, None, url)
 
 
 def test_the_validity_is_ten_hours_unless_given() -> None:
