@@ -23,6 +23,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 PARTITIONS = 12
+PROGRAM = ("-m", "dispatcher")
 MAIN = {"sid": "AC" + "1" * 32, "auth_token": "main-token"}
 PROMO = {"sid": "AC" + "2" * 32, "auth_token": "promo-token", "parent": "main"}
 
@@ -53,6 +54,12 @@ async def until(condition: Callable[[], Awaitable[bool]], *, within: float, what
                 await asyncio.sleep(0.1)
     except TimeoutError:
         raise TimeoutError(f"not within {within:g} s: {what}") from None
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that the process with *pid* has used, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
@@ -88,8 +95,7 @@ class Process:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that it has used, user and system."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.pid)
 
 
 @dataclass(slots=True)
@@ -122,7 +128,7 @@ class Stage:
         """Write the config; JSON is YAML."""
         self.config_file.write_text(json.dumps(self.config, indent=2), encoding="utf-8")
 
-    async def start(self, *arguments: str, name: str, program: Sequence[str] = ("-m", "dispatcher")) -> Process:
+    async def start(self, *arguments: str, name: str, program: Sequence[str] = PROGRAM) -> Process:
         """Start `dispatcher` (or what else Python runs as *program*) with *arguments*.
 
         What it prints goes to a file in the stage's folder.
@@ -148,9 +154,15 @@ class Stage:
         await self._answers(process, f"{self.simulator_url}/healthz")
         return process
 
-    async def start_worker(self, name: str = "worker", *, ready: bool = True) -> Process:
-        """Start a worker; come back when it owns partitions (or at once, when not *ready*)."""
-        process = await self.start("run", "-c", str(self.config_file), name=name)
+    async def start_worker(
+        self, name: str = "worker", *, ready: bool = True, workers: int | None = None, program: Sequence[str] = PROGRAM
+    ) -> Process:
+        """Start a worker, or so many *workers* under a supervisor; come back when it owns partitions.
+
+        At once, when not *ready*.
+        """
+        several = () if workers is None else ("--workers", str(workers))
+        process = await self.start("run", "-c", str(self.config_file), *several, name=name, program=program)
         if ready:
             await self._answers(process, f"http://{self.config['metrics']['listen']}/readyz")
         return process
@@ -209,6 +221,24 @@ class Stage:
             return int(sum(ends.values()))
         finally:
             await consumer.stop()
+
+    async def lag(self) -> int:
+        """Return how many records of the jobs topics the group has not committed as settled."""
+        topics = [priority["topic"] for priority in self.config["priorities"].values()]
+        partitions = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka)
+        await admin.start()
+        await consumer.start()
+        try:
+            group = self.config["kafka"]["group_id"]
+            committed = await admin.list_consumer_group_offsets(group, partitions=partitions)
+            ends = await consumer.end_offsets(partitions)
+            # Where nothing was ever committed Kafka says -1.
+            return sum(ends[one] - max(0, committed[one].offset) for one in partitions)
+        finally:
+            await consumer.stop()
+            await admin.close()
 
     async def wait_for_results(self, count: int, *, within: float) -> list[dict[str, Any]]:
         """Return the results once there are *count* of them."""

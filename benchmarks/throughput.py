@@ -6,10 +6,12 @@ From a backlog in Kafka over HTTP to the stand-in (on the same machine, latency 
 import asyncio
 import statistics
 import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.stage import Stage, job, open_stage
+from benchmarks.stage import PROGRAM, Stage, job, open_stage
 from dispatcher.broker.local_kafka import LocalKafka
 
 MESSAGES = 60_000
@@ -17,8 +19,9 @@ RUNS = 5
 UNLIMITED = [{"number": "72345", "kind": "short_code", "account": "main", "rate": "1000000/s"}]
 
 
-async def run_once(folder: Path, kafka: str) -> tuple[float, float]:
-    """Return messages a second and microseconds of CPU a message, start-up left out."""
+@asynccontextmanager
+async def unlimited_stage(folder: Path, kafka: str) -> AsyncIterator[Stage]:
+    """Set a stage where nothing but processors limits the rate, with a backlog of `MESSAGES`."""
     async with open_stage(
         folder,
         kafka,
@@ -32,18 +35,24 @@ async def run_once(folder: Path, kafka: str) -> tuple[float, float]:
         },
     ) as stage:
         await stage.publish(job("bench", row, "marketing") for row in range(MESSAGES))
+        yield stage
+
+
+async def run_once(folder: Path, kafka: str, program: Sequence[str] = PROGRAM) -> tuple[float, float]:
+    """Return messages a second and microseconds of CPU a message, start-up left out."""
+    async with unlimited_stage(folder, kafka) as stage:
         await stage.start_simulator()
-        worker = await stage.start_worker()
-        first = await _progress(stage, MESSAGES // 10)
+        worker = await stage.start_worker(program=program)
+        first = await progress(stage, MESSAGES // 10)
         cpu = worker.cpu_seconds()
-        last = await _progress(stage, MESSAGES * 9 // 10)
+        last = await progress(stage, MESSAGES * 9 // 10)
         cpu = worker.cpu_seconds() - cpu
         await worker.stop()
         messages = last[1] - first[1]
         return messages / (last[0] - first[0]), cpu / messages * 1e6
 
 
-async def _progress(stage: Stage, wanted: int) -> tuple[float, int]:
+async def progress(stage: Stage, wanted: int) -> tuple[float, int]:
     """Return when the stand-in had accepted *wanted* messages or a few more, on its clock, and how many."""
     while True:
         seen = await stage.report()

@@ -1,11 +1,13 @@
 """Nothing lost, nothing twice: whatever dies, freezes or breaks, each job has one result, and Twilio's log agrees."""
 
 import asyncio
+import logging
 import os
 import random
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from benchmarks.stage import Stage, job, open_stage, until
 from dispatcher.broker import jars
 from dispatcher.broker.local_kafka import LocalKafka
 from dispatcher.domain.errors import DispatcherError
-from tests.system.chaos import HEALED, TROUBLES, Hand, Link, Trouble, hire, judge
+from tests.system.chaos import HEALED, NOBODY, TROUBLES, Hand, Link, Trouble, hire, judge
 
 pytestmark = [pytest.mark.kafka, pytest.mark.system]
 
 RATE = 200
+
+log = logging.getLogger("chaos")
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ async def chaos(
         broker.address,
         senders=[{"number": "72345", "kind": "short_code", "account": "main", "rate": f"{rate}/s"}],
         pools={"marketing": {"senders": ["72345"], "in_doubt": in_doubt}},
-        webhooks={"public_url": "http://127.0.0.1:9"},
+        webhooks={"public_url": NOBODY},
         **{
             "twilio": {"request_timeout": "5s", "in_doubt_hold_off": "5s"},
             "simulator": {"callbacks": False, "undelivered": "0%", "seed": seed, **sections.pop("simulator", {})},
@@ -74,8 +78,21 @@ async def results_are_there(stage: Stage, count: int, *, within: float = 60.0) -
 
 
 async def finish(stage: Stage, count: int, *hands: Hand, rate: int = RATE) -> None:
-    """Wait for the last result: as long as *count* messages take at *rate*, and the time to heal. Then stop *hands*."""
-    await stage.wait_for_results(count, within=count / rate + HEALED)
+    """Wait until all is settled and committed: as long as what is left takes at *rate*, and the time to heal.
+
+    Then stop *hands*.
+    """
+    left = count - await stage.count(stage.config["topics"]["results"])
+
+    async def is_settled() -> bool:
+        return await stage.lag() == 0
+
+    async with asyncio.timeout(left / rate + HEALED) as patience:
+        await stage.wait_for_results(count, within=inf)
+        await until(is_settled, within=inf, what="a lag of 0")
+    deadline = patience.when()
+    assert deadline is not None
+    log.info("healed %.0f s before the deadline", deadline - asyncio.get_running_loop().time())
     for hand in hands:
         # 130: it was asked to end before it had begun.
         assert await hand.process.stop() in {0, 130}, hand.process.log.read_text(encoding="utf-8")[-3000:]
@@ -119,6 +136,26 @@ async def test_workers_are_killed_at_random_moments(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("in_doubt", ["resend", "unknown"])
+async def test_a_large_run_with_twenty_kills(broker: LocalKafka, tmp_path: Path, in_doubt: str) -> None:
+    rng = random.Random(20)
+    count, kills, rate = 20_000, 20, 500
+    async with chaos(tmp_path, broker, seed=20, in_doubt=in_doubt, rate=rate) as stage:
+        ids = await publish(stage, count)
+        hands = [await hire(stage, "worker-0"), await hire(stage, "worker-1")]
+        for kill in range(kills):
+            # Some of them while the group still gets over the last one.
+            if rng.random() < 0.7:
+                await results_are_there(stage, count * (kill + 1) // (kills + 1), within=90)
+            await asyncio.sleep(rng.uniform(0, 4))
+            victim = hands.pop(rng.randrange(len(hands)))
+            await victim.process.kill()
+            hands.append(await hire(stage, f"worker-{kill + 2}", ready=False))
+        await finish(stage, count, *hands, rate=rate)
+        await judge(stage, ids, crashes=kills, in_doubt=in_doubt, title=f"20 kills, {in_doubt}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_doubt", ["resend", "unknown"])
 @pytest.mark.parametrize(
     "edge", ["announced", "posting", "answered", "concluded", "written", "committing", "committed"]
 )
@@ -156,7 +193,7 @@ async def test_a_worker_dies_inside_a_rebalance(broker: LocalKafka, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("in_doubt", ["resend", "unknown"])
-@pytest.mark.parametrize("seconds", [5, 20, 40])
+@pytest.mark.parametrize("seconds", [5, 20, 60])
 async def test_one_of_two_workers_is_frozen(broker: LocalKafka, tmp_path: Path, seconds: int, in_doubt: str) -> None:
     count = 2000 + RATE * seconds
     async with chaos(tmp_path, broker, in_doubt=in_doubt) as stage:
@@ -171,12 +208,14 @@ async def test_one_of_two_workers_is_frozen(broker: LocalKafka, tmp_path: Path, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("edge", ["noted", "announced", "posting", "answered", "writing", "written", "committing"])
+@pytest.mark.parametrize(
+    "edge", ["assigned", "noted", "announced", "posting", "answered", "writing", "written", "committing"]
+)
 async def test_a_worker_freezes_at_an_edge_of_the_protocol_until_another_has_taken_over(
     broker: LocalKafka, tmp_path: Path, edge: str
 ) -> None:
     rng = random.Random(edge)
-    call = rng.randint(4, 6) if edge == "committing" else rng.randint(50, 400)
+    call = {"assigned": 1, "committing": rng.randint(4, 6)}.get(edge, rng.randint(50, 400))
     async with chaos(tmp_path, broker) as stage:
         ids = await publish(stage, 5000)
         frozen = await hire(stage, "frozen", edge=edge, call=call, freezes=True, ready=False)
@@ -187,6 +226,49 @@ async def test_a_worker_freezes_at_an_edge_of_the_protocol_until_another_has_tak
         os.kill(frozen.process.pid, signal.SIGCONT)
         await finish(stage, 5000, frozen, other)
         await judge(stage, ids, crashes=1, title=f"frozen at {edge} {call}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [10, 20])
+async def test_the_event_loop_of_one_of_two_workers_is_blocked(
+    broker: LocalKafka, tmp_path: Path, seconds: int
+) -> None:
+    count = 2000 + RATE * seconds
+    async with chaos(tmp_path, broker) as stage:
+        ids = await publish(stage, count)
+        hands = [await hire(stage, "blocked", blocks=seconds), await hire(stage, "other")]
+        await results_are_there(stage, 500)
+        hands[0].poke()
+        await asyncio.sleep(seconds)
+        await finish(stage, count, *hands)
+        await judge(stage, ids, crashes=1, title=f"loop blocked {seconds} s")
+
+
+# ---------------------------------------------------------------------- wrong clocks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("of_two", [1, 2])
+@pytest.mark.parametrize("step", [3600, -3600])
+async def test_wall_clocks_jump_by_an_hour_and_back(
+    broker: LocalKafka, tmp_path: Path, step: float, of_two: int
+) -> None:
+    count = 8000
+    faults = {"faults": {"accept_then_drop": "2%", "refuse_500": "1%"}}
+    async with chaos(tmp_path, broker, simulator=faults) as stage:
+        ids = await publish(stage, count)
+        hands = [await hire(stage, name, steps=(step, -step)) for name in ("one", "two")]
+        # Each time some are in doubt; what the first leaves, another looks into by a clock of its own.
+        await results_are_there(stage, 1000)
+        for hand in hands[:of_two]:
+            hand.poke()
+        await results_are_there(stage, 3000)
+        await hands[0].process.kill()
+        await results_are_there(stage, 5000)
+        if of_two == 2:
+            hands[1].poke()
+        await finish(stage, count, hands[1])
+        await judge(stage, ids, crashes=1, title=f"clocks of {of_two} jump by {step} s")
 
 
 @pytest.mark.slow
