@@ -35,12 +35,13 @@ class _WrittenPage:
 class _Book:
     """The journal of one partition: the page that is being filled, and those that a new owner would have to read."""
 
-    __slots__ = ("began", "end", "in_flight", "is_closed", "messages", "page", "written")
+    __slots__ = ("began", "end", "in_flight", "is_closed", "is_signed", "messages", "page", "written")
 
-    def __init__(self, end: int) -> None:
+    def __init__(self, owner: str, end: int) -> None:
         self.end = end
         self.began = 0.0
-        self.page = _blank()
+        self.page = Page(owner)
+        self.is_signed = False
         self.messages: list[Message] = []
         self.written: deque[_WrittenPage] = deque()
         self.in_flight = False
@@ -49,7 +50,7 @@ class _Book:
     @property
     def has_more(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self.messages or self.page.void or self.page.owner)
+        return bool(self.messages or self.page.void or not self.is_signed)
 
     @property
     def floor(self) -> int:
@@ -57,10 +58,6 @@ class _Book:
         while self.written and not self.written[0].open:
             self.written.popleft()
         return self.written[0].offset if self.written else self.end
-
-
-def _blank() -> Page:
-    return Page(intents=[], void=[])
 
 
 class Ledger:
@@ -85,13 +82,11 @@ class Ledger:
     async def open_books(self, ends: dict[int, int]) -> None:
         """Start anew with the partitions in *ends*, whose journals end at these offsets.
 
-        Signs each with the owner's name. That also finds the way to each partition's leader before the first message
-        has to, which takes up to half a second.
+        Signs each, with a page that holds nothing else. That finds the way to each partition's leader before the first
+        message has to, which takes up to half a second.
         """
         self.close_books()
-        self._books = {partition: _Book(end) for partition, end in ends.items()}
-        for book in self._books.values():
-            book.page.owner = self._owner
+        self._books = {partition: _Book(self._owner, end) for partition, end in ends.items()}
         self._idle.clear()
         self._wake.set()
         await self.flushed()
@@ -144,7 +139,7 @@ class Ledger:
 
     async def _write(self, partition: int, book: _Book) -> None:
         page, messages, began = book.page, book.messages, book.began
-        book.page, book.messages, book.in_flight = _blank(), [], True
+        book.page, book.messages, book.in_flight = Page(page.owner), [], True
         batch = self._producer.create_batch()
         batch.append(timestamp=None, key=None, value=encode_page(page))
         try:
@@ -165,7 +160,7 @@ class Ledger:
             return
         if messages:
             metrics.JOURNAL_SECONDS.observe(self._clock.monotonic() - began)
-        book.in_flight = False
+        book.in_flight, book.is_signed = False, True
         offset = written.result().offset
         book.end = offset + 1
         kept = _WrittenPage(offset)
@@ -181,7 +176,6 @@ class Ledger:
     def _failed(self, book: _Book, page: Page, messages: list[Message], error: BaseException) -> None:
         """Try again with what came meanwhile: until Kafka takes it, nothing of it leaves."""
         log.warning("Kafka did not take intents; trying again", topic=self._topic, error=repr(error))
-        book.page.owner = page.owner
         book.page.intents[:0] = page.intents
         book.page.void[:0] = page.void
         book.messages[:0] = messages

@@ -22,10 +22,10 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Page(msgspec.Struct, omit_defaults=True):
     """One record: requests about to leave, and jobs (topic, offset) whose last request was not processed.
 
-    *owner* stands in the first page of each new owner of the partition.
+    *owner* names who wrote it.
     """
 
-    owner: str = ""
+    owner: str
     intents: list[Intent] = []
     void: list[tuple[str, int]] = []
 
@@ -35,12 +35,15 @@ decode_page = msgspec.json.Decoder(Page).decode
 
 
 def open_intents(pages: Iterable[Page]) -> dict[tuple[str, int], Intent]:
-    """Return the last intent of each job that *pages*, in order, do not take back, by topic and offset."""
-    found: dict[tuple[str, int], Intent] = {}
+    """Return the last intent of each job that *pages*, in order, do not take back, by topic and offset.
+
+    Each owner takes back its own alone: a page of a former one, who was frozen, may stand behind the next one's.
+    """
+    found: dict[tuple[str, str, int], Intent] = {}
     for page in pages:
         # A page voids what earlier pages announced: within a tick a job is voided before it is announced again.
-        for job in page.void:
-            found.pop(job, None)
+        for topic, offset in page.void:
+            found.pop((page.owner, topic, offset), None)
         for intent in page.intents:
-            found[intent.topic, intent.offset] = intent
-    return found
+            found[page.owner, intent.topic, intent.offset] = intent
+    return {(topic, offset): intent for (_, topic, offset), intent in found.items()}

@@ -176,6 +176,15 @@ async def test_a_void_takes_back_what_was_announced_before_it(office: Office) ->
     assert list(open_intents(pages)) == [("campaign.jobs", 2)]
 
 
+def test_an_owner_takes_back_nothing_of_anothers() -> None:
+    """It was frozen, and its page is written when the next owner has announced the same job."""
+    mine, theirs = (Intent("campaign.jobs", 1, "spring-1", 1, "72345", at) for at in (1.0, 2.0))
+    late = Page("frozen", intents=[], void=[("campaign.jobs", 1)])
+    pages = [Page("frozen", intents=[mine]), Page("next", intents=[theirs]), late]
+    assert open_intents(pages) == {("campaign.jobs", 1): theirs}
+    assert not open_intents([*pages, Page("next", void=[("campaign.jobs", 1)])])
+
+
 async def test_a_void_for_a_partition_that_has_gone_is_nobodys_business(office: Office) -> None:
     office.ledger.close_books()
     office.ledger.void(office.desks[0], 1)
