@@ -1,4 +1,4 @@
-"""aiokafka and aiohttp with every saving known: records in batches, forms as bytes, few time-outs, results in batches."""
+"""aiokafka and aiohttp with every saving: records in batches, forms as bytes, few time-outs, results in batches."""
 
 import asyncio
 from collections import defaultdict, deque
