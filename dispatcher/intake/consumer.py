@@ -188,7 +188,6 @@ class Intake:
 
     async def _assigned(self, assigned: set[TopicPartition]) -> None:
         """Go on where the last owners stood, with this worker's share of every limit."""
-        began = self._clock.monotonic()
         indices = self._indices(assigned)
         bookmarks, recovered = await self._read_past(assigned)
         owned = {
@@ -204,7 +203,6 @@ class Intake:
         log.info("partitions assigned", indices=len(indices), of=self._partitions)
         if indices:
             await self._resume(recovered, indices)
-            self._fence.renew(began)
         # Only now: a record that was taken before `resume` knows of the past might be sent again.
         self._generation += 1
         self._committed = {}
@@ -212,6 +210,8 @@ class Intake:
         self._inherited = recovered.pages
         self._go_back_to_taken(owned)
         metrics.PARTITIONS.set(len(indices))
+        # Nothing leaves before that: who was frozen while it heard of an assignment may not have it any more.
+        await self._commit()
 
     def _indices(self, assigned: set[TopicPartition]) -> set[int]:
         """Return the partition indices that *assigned* stands for: the same of every jobs topic."""
