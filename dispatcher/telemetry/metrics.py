@@ -2,10 +2,12 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from dispatcher.telemetry.tallies import TallyCounter, TallyHistogram
+
 registry = CollectorRegistry(auto_describe=True)
 
 # Intake
-JOBS_RECEIVED = Counter(
+JOBS_RECEIVED = TallyCounter(
     "dispatcher_jobs_received", "Jobs read from Kafka and taken in hand.", ["priority"], registry=registry
 )
 DEAD_LETTERS = Counter(
@@ -19,6 +21,12 @@ PARTITIONS = Gauge(
     "dispatcher_assigned_partitions", "Partition indices that this worker owns; its share of every rate.",
     registry=registry,
 )  # fmt: skip
+CONSUMERS_REPLACED = Counter(
+    "dispatcher_consumers_replaced",
+    "Consumers of the jobs topics that were replaced, by what stood still: breaking, group, fetching, commits.",
+    ["mechanism"],
+    registry=registry,
+)
 
 # Pacing and sharding
 WAITING = Gauge(
@@ -52,13 +60,13 @@ CONCURRENCY = Gauge(
     "dispatcher_concurrency_limit", "Requests that the account may have in flight, now.", ["account"],
     registry=registry,
 )  # fmt: skip
-REQUESTS = Counter(
+REQUESTS = TallyCounter(
     "dispatcher_requests",
     "Requests to Twilio by what came of them: accepted, declined, throttled (429), unreached, in_doubt.",
     ["account", "outcome"],
     registry=registry,
 )
-REQUEST_SECONDS = Histogram(
+REQUEST_SECONDS = TallyHistogram(
     "dispatcher_request_seconds",
     "Time from a request to its answer.",
     ["account"],
@@ -68,10 +76,10 @@ REQUEST_SECONDS = Histogram(
 TWILIO_ERRORS = Counter(
     "dispatcher_twilio_errors", "Answers of Twilio with an error code.", ["code"], registry=registry
 )
-SEGMENTS = Counter(
+SEGMENTS = TallyCounter(
     "dispatcher_segments_accepted", "Message segments that Twilio accepted.", ["sender"], registry=registry
 )
-WAITED_SECONDS = Histogram(
+WAITED_SECONDS = TallyHistogram(
     "dispatcher_waited_seconds",
     "Time from a job's append to Kafka to its request.",
     ["priority"],
@@ -87,7 +95,7 @@ JOURNAL_SECONDS = Histogram(
 )
 
 # Outcomes
-RESULTS = Counter("dispatcher_results", "Final results by status.", ["status"], registry=registry)
+RESULTS = TallyCounter("dispatcher_results", "Final results by status.", ["status"], registry=registry)
 COMMITS = Counter("dispatcher_commits", "Commits of offsets, by result: ok, failed.", ["result"], registry=registry)
 
 # In doubt
