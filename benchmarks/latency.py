@@ -7,6 +7,7 @@ is as fast as it may be. Who shares the machine with others measures them, too, 
     python -m benchmarks.latency [--runs 3]
 """
 
+import argparse
 import os
 import tempfile
 from collections.abc import Iterable
