@@ -31,8 +31,14 @@ check: setup ## Check form, types and the rules between the parts
 	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/pytest -q tests/unit/docker
 
+# One after the other, on a machine that does nothing else: first what a message costs and why, then how exactly and how
+# soon it leaves, then everything around it.
+BENCHMARKS := throughput journal workers message_cost family limits pacing latency memory publish webhooks
+
 bench: setup ## Measure, and print the figures that the README quotes
-	$(BIN)/python -m benchmarks.throughput
+	@for one in $(BENCHMARKS); do \
+	    echo "== $$one"; $(BIN)/python -m benchmarks.$$one || failed="$$failed $$one"; \
+	done; test -z "$$failed" || { echo "out of bounds, or failed:$$failed"; exit 1; }
 
 lock: $(filter-out uv,$(UV)) ## Pin anew what pyproject.toml asks for
 	$(UV) pip compile pyproject.toml --group dev --upgrade --universal --python-version 3.11 \
