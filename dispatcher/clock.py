@@ -15,6 +15,9 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """Return the wall-clock time, aware, in UTC."""
 
+    def epoch(self) -> float:
+        """Return the wall-clock time in seconds of the epoch."""
+
     async def sleep(self, seconds: float) -> None:
         """Come back *seconds* later on the monotonic clock."""
 
@@ -31,6 +34,11 @@ class SystemClock:
     def now() -> datetime:
         """Return the wall-clock time, aware, in UTC."""
         return datetime.now(UTC)  # noqa: TID251 - this is the place
+
+    @staticmethod
+    def epoch() -> float:
+        """Return the wall-clock time in seconds of the epoch."""
+        return time.time()  # noqa: TID251 - this is the place
 
     @staticmethod
     async def sleep(seconds: float) -> None:

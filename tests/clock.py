@@ -21,6 +21,9 @@ class FakeClock:
     def now(self) -> datetime:
         return self._start + timedelta(seconds=self._passed)
 
+    def epoch(self) -> float:
+        return self.now().timestamp()
+
     async def sleep(self, seconds: float) -> None:
         woken = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._passed + seconds, next(self._order), woken))

@@ -1,6 +1,6 @@
 """A message on its way: a job, where it came from, and what has become of it so far."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -36,7 +36,8 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
 
     *cost* is in segments, or 1 for a message with media. *appended_at* is the time of its record in Kafka (seconds of
     the epoch), *departed_at* that of its last request (monotonic). *tried* are the numbers of senders that could not
-    take it. *is_announced*: the journal says that it is about to be sent.
+    take it. *lane* is where it waits, or from where it left. *is_announced*: the journal says that it is about to be
+    sent.
     """
 
     job: Job
@@ -46,6 +47,7 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     cost: int
     appended_at: float
     sender: Sender | None = None
+    lane: Any = None
     attempts: int = 0
     tried: tuple[str, ...] = ()
     departed_at: float = 0.0

@@ -171,7 +171,7 @@ class Pipeline:
     def share(self, owned: Collection[int], of: int) -> None:
         """Run every limit at its share from now on: this worker has the partition indices *owned*, *of* so many."""
         now = self._clock.monotonic()
-        epoch = now - self._clock.now().timestamp()
+        epoch = now - self._clock.epoch()
         self.hierarchy.share(Share(frozenset(owned), of, epoch), now)
 
     def recover(
@@ -269,7 +269,7 @@ class Pipeline:
             message.attempts += 1
             message.is_announced = True
         job, origin = message.job, message.origin
-        at = self._clock.now().timestamp()
+        at = self._clock.epoch()
         intent = Intent(origin.topic, message.offset, job.id, message.attempts, lane.sender.number, at)
         self._ledger.intend(message, intent)
 
@@ -277,7 +277,7 @@ class Pipeline:
         """The intents of *messages* are safe: they may leave, if they are still ours and their sender may send."""
         now = self._clock.monotonic()
         for message in messages:
-            lane = self._lane(message)
+            lane: Lane = message.lane
             if not message.origin.is_owned or self._halted:
                 self._pacer.withdraw(lane, message)
                 self._retract(message)
@@ -291,14 +291,14 @@ class Pipeline:
         message.departed_at = now
         self.in_flight += 1
         self.quiet.clear()
-        self._waited[message.priority].observe(self._clock.now().timestamp() - message.appended_at)
+        self._waited[message.priority].observe(self._clock.epoch() - message.appended_at)
         self._send(self._requests.make(message, lane.sender))
 
     def answered(self, request: Request, answer: Answer | NotSent | NoAnswer) -> None:
         """Twilio's *answer* to *request*, or why there is none."""
         message = request.message
         now = self._clock.monotonic()
-        lane = self._lane(message)
+        lane: Lane = message.lane
         verdict = judge(answer)
         lane.concurrency.answered(healthy=isinstance(verdict, Accepted | Declined))
         _request_seconds(request.account).observe(now - message.departed_at)
@@ -428,12 +428,12 @@ class Pipeline:
     def _take_over(self, message: Message, intent: Intent) -> None:
         message.attempts = intent.attempt
         message.sender = self._fleet.senders.get(intent.sender)
-        age = max(0.0, self._clock.now().timestamp() - intent.at)
+        age = max(0.0, self._clock.epoch() - intent.at)
         self._doubt(message, age, "the worker that was sending it stopped before it had an outcome", intent.sender)
 
     def _doubt(self, message: Message, age: float, reason: str, sender: str = "") -> None:
         """Twilio may or may not have *message*, whose request left *age* seconds ago: look into it later."""
-        sender = sender or self._lane(message).sender.number
+        sender = sender or message.lane.sender.number
         sent_at = self._clock.now() - timedelta(seconds=age)
         doubt = Doubt(message=message, sender=sender, sent_at=sent_at, reason=reason)
         self.doubts.add(doubt, age=age, now=self._clock.monotonic())
@@ -470,11 +470,6 @@ class Pipeline:
         self._sids[sid] = None
         if len(self._sids) > REMEMBERED_SIDS:
             del self._sids[next(iter(self._sids))]
-
-    def _lane(self, message: Message) -> Lane:
-        if message.sender is None:
-            raise AssertionError("a message that has left has a sender")
-        return self.placement.lane_of(message.sender, message)
 
 
 def _no_sender(message: Message) -> str:

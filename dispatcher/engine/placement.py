@@ -34,7 +34,7 @@ class Placement:
             fleet,
             self.health,
             weight=lambda sender: _capacity(hierarchy, sender),
-            wait=lambda sender, message: self.lane_of(sender, message).wait(message.priority),
+            wait=lambda sender, message: hierarchy.lane(sender, message.job.carrier).wait(message.priority),
         )
         # The lanes of each pool that were too full for a message when it was placed, oldest first.
         self._overfull: dict[str, dict[Lane, None]] = {name: {} for name in fleet.pools}
@@ -57,8 +57,7 @@ class Placement:
         sender = self._router.choose(message, now)
         if sender is None:
             return False
-        message.sender = sender
-        lane = self.lane_of(sender, message)
+        lane = self._put(message, sender)
         wait = lane.wait(message.priority) + lane.suspended_for(now)
         if wait > self._fleet.pools[message.job.pool].spill_after:
             self._overfull[message.job.pool][lane] = None
@@ -114,8 +113,7 @@ class Placement:
         for message in reversed(passed_over):
             full.queue.push(message, front=True)
         for message in taken:
-            message.sender = dry.sender
-            self._pacer.offer(dry, message)
+            self._pacer.offer(self._put(message, dry.sender), message)
         self.moved += len(taken)
         return bool(taken)
 
@@ -125,6 +123,11 @@ class Placement:
             and self._router.can_take(lane.sender, message)
             and self.lane_of(lane.sender, message) is lane
         )
+
+    def _put(self, message: Message, sender: Sender) -> Lane:
+        message.sender = sender
+        message.lane = lane = self.lane_of(sender, message)
+        return lane
 
     def _suspend(self, number: str, until: float) -> None:
         for lane in self._hierarchy.lanes_of(number):

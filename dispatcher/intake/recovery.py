@@ -101,7 +101,7 @@ class History:
 
     async def _at_the_horizon(self, indices: set[int]) -> dict[TopicPartition, int]:
         """Return the offsets of the results that are as old as the horizon, where there are younger ones."""
-        since = int((self._clock.now().timestamp() - self._horizon) * 1000)
+        since = int((self._clock.epoch() - self._horizon) * 1000)
         partitions = [TopicPartition(self._results, index) for index in indices]
         found = await self._consumer.offsets_for_times(dict.fromkeys(partitions, since))
         return {partition: at.offset for partition, at in found.items() if at is not None}

@@ -69,7 +69,9 @@ class RateGate(Gate):
 
     @override
     def opens_at(self, now: float) -> float:
-        return self._bucket.opens_at(now)
+        # Every message asks, of each of its limits: mostly without a call.
+        bucket = self._bucket
+        return bucket.opens_at(now) if bucket.turns is not None else bucket.full_at - bucket.leeway
 
     @override
     def take(self, cost: float, now: float) -> None:
@@ -110,7 +112,7 @@ class QueueGate(Gate):
 
     @override
     def opens_at(self, now: float) -> float:
-        return self.model.falls_to(self._deepest, now)
+        return self.model.falls_to(self._deepest)
 
     @override
     def take(self, cost: float, now: float) -> None:

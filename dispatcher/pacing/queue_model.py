@@ -38,12 +38,10 @@ class QueueModel:
         """It was not accepted."""
         self.unanswered -= cost
 
-    def falls_to(self, depth: float, now: float) -> float:
-        """Return when queue and unanswered requests together will be down to *depth*; inf: an answer decides."""
+    def falls_to(self, depth: float) -> float:
+        """Return when queue and unanswered requests together are down to *depth*, or were; inf: an answer decides."""
         allowed = depth - self.unanswered
-        if allowed < 0:
-            return inf
-        return now + max(0.0, self.depth(now) - allowed) / self.rate
+        return self._at + (self._depth - allowed) / self.rate if allowed >= 0 else inf
 
     def change_rate(self, rate: float, now: float) -> None:
         """From *now* on it drains at *rate*."""

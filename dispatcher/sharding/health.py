@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dispatcher.domain.phone import country_prefix
+
 FIRST_QUARANTINE = 30.0
 LONGEST_QUARANTINE = 1800.0
 # A sender that worked this long after its quarantine starts anew with the shortest.
@@ -54,6 +56,6 @@ class Health:
         """*account* may not send to numbers that start with *prefix* (Twilio's geo permissions)."""
         self._closed_countries.add((account, prefix))
 
-    def may_reach(self, account: str, prefix: str) -> bool:
-        """Say whether *account* is not known to be barred from *prefix*."""
-        return (account, prefix) not in self._closed_countries
+    def may_reach(self, account: str, to: str) -> bool:
+        """Say whether *account* is not known to be barred from the country of the number *to*."""
+        return not self._closed_countries or (account, country_prefix(to)) not in self._closed_countries

@@ -36,6 +36,8 @@ class Ranking:
         return self._rank(slot)[:CHOICES]
 
     def _rank(self, slot: int) -> tuple[int, ...]:
+        if len(self._seeds) == 1:
+            return (0,)
         key = slot.to_bytes(2, "big")
         scores = []
         for index, (seed, weight) in enumerate(zip(self._seeds, self._weights, strict=True)):

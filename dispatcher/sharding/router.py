@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 from dispatcher.domain.fleet import Fleet, Pool, Sender
 from dispatcher.domain.message import Message
-from dispatcher.domain.phone import country_prefix
 from dispatcher.sharding.health import Health
 from dispatcher.sharding.rendezvous import Ranking
 
@@ -63,7 +62,7 @@ class Router:
         return (
             to.startswith(sender.prefixes)
             and sender.number not in message.tried
-            and self._health.may_reach(sender.account, country_prefix(to))
+            and self._health.may_reach(sender.account, to)
         )
 
 
