@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from dispatcher.app.worker import topics_of
+from dispatcher.clock import Clock
 from dispatcher.delivery.control_plane import ControlPlane
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.settings import Settings
-from dispatcher.transport.http import make_session
+from dispatcher.transport.http import open_http
 from dispatcher.transport.kafka import make_admin, running, topics_to_make
 
 
@@ -19,12 +20,15 @@ class Finding:
     trouble: str = ""
 
 
-async def examine_world(settings: Settings) -> AsyncIterator[Finding]:
+async def examine_world(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
     """Yield a finding for Kafka, each account and each sender, as they are looked at."""
     yield await _kafka(settings)
-    async with make_session(settings.twilio.request_timeout) as session:
+    twilio = settings.twilio
+    async with open_http(
+        twilio.transport, twilio.base_url, request_timeout=twilio.request_timeout, clock=clock
+    ) as http:
         for account in settings.fleet.accounts.values():
-            plane = ControlPlane(session, account, settings.twilio.base_url)
+            plane = ControlPlane(http, account, twilio.base_url)
             subject = f"account {account.name}"
             try:
                 status = await plane.status()

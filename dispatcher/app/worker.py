@@ -10,7 +10,6 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import structlog
 
 from dispatcher.app.metrics import metrics_page
@@ -33,8 +32,9 @@ from dispatcher.intake.offsets import PartitionOffsets
 from dispatcher.intake.recovery import History, Recovered
 from dispatcher.outcomes.publisher import Publisher
 from dispatcher.outcomes.results import Outcomes
+from dispatcher.transport.exchange import Send
 from dispatcher.transport.fenced_producer import FencedProducer
-from dispatcher.transport.http import make_session
+from dispatcher.transport.http import open_http
 from dispatcher.transport.kafka import (
     LARGEST_RECORD,
     SESSION_TIMEOUT,
@@ -79,12 +79,18 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, p
         # One consumer in the group, and readers of no group: of the control topic, the past, the callbacks.
         consumer = await stack.enter_async_context(running(make_consumer(kafka), kafka))
         readers = [await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(3)]
-        session = await stack.enter_async_context(
-            make_session(settings.twilio.request_timeout, lambda: fence.is_open(clock.monotonic()))
+        http = await stack.enter_async_context(
+            open_http(
+                settings.twilio.transport,
+                settings.twilio.base_url,
+                request_timeout=settings.twilio.request_timeout,
+                clock=clock,
+                may_write=lambda: fence.is_open(clock.monotonic()),
+            )
         )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
 
-        worker = Worker(settings, clock, tasks, for_intents, for_outcomes, session, fence)
+        worker = Worker(settings, clock, for_intents, for_outcomes, http, fence)
         stack.callback(worker.pipeline.halt)  # whatever ends us, nothing leaves any more
         control = ControlReader(readers[0], topics.control, clock, worker.pipeline.throttle)
         await control.catch_up()
@@ -135,7 +141,6 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, p
         log.info("stopped; everything in flight has come back")
         for task in background:
             task.cancel()
-        worker.api.close()
 
 
 class Worker:
@@ -145,23 +150,20 @@ class Worker:
         self,
         settings: Settings,
         clock: Clock,
-        tasks: asyncio.TaskGroup,
         for_intents: Any,
         for_outcomes: FencedProducer,
-        session: aiohttp.ClientSession,
+        http: Send,
         fence: Fence,
     ) -> None:
         fleet = settings.fleet
         public_url = settings.webhooks.public_url if settings.webhooks is not None else None
         self._settings = settings
-        self._session = session
+        self._http = http
         self._planes: dict[str, ControlPlane] = {}
         self._for_outcomes = for_outcomes
         self.publisher = Publisher(for_outcomes, clock, fence)
         self.ledger = Ledger(for_intents, settings.topics.journal, _name(), clock, intended=self._intended)
-        self.api = TwilioApi(
-            session, fleet.accounts, base_url=settings.twilio.base_url, tasks=tasks, answered=self._answered
-        )
+        self.api = TwilioApi(http, fleet.accounts, base_url=settings.twilio.base_url, answered=self._answered)
         self.pipeline = Pipeline(
             fleet=fleet,
             priorities=settings.priorities,
@@ -239,7 +241,7 @@ class Worker:
         plane = self._planes.get(sender.account)
         if plane is None:
             account = fleet.accounts[sender.account]
-            plane = self._planes[sender.account] = ControlPlane(self._session, account, self._settings.twilio.base_url)
+            plane = self._planes[sender.account] = ControlPlane(self._http, account, self._settings.twilio.base_url)
         return await plane.messages(sender=number, to=to)
 
     def _intended(self, messages: list[Message]) -> None:

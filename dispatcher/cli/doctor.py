@@ -20,13 +20,14 @@ def doctor(*, config: ConfigOption, json_output: JsonOption = False) -> None:
     import asyncio
 
     from dispatcher.app.doctor import Finding, examine_world
+    from dispatcher.clock import SystemClock
     from dispatcher.config.load import load_from
 
     settings = load_from(config, os.environ)
     findings: list[Finding] = []
 
     async def examine() -> None:
-        async for finding in examine_world(settings):
+        async for finding in examine_world(settings, SystemClock()):
             findings.append(finding)
             if not json_output:
                 typer.echo(f"{finding.subject}: {finding.trouble or 'fine'}")

@@ -77,6 +77,9 @@ class TwilioSection(Section):
 
     base_url: Url | None = Field(None, description="Twilio or its stand-in (https://api.twilio.com)")
     request_timeout: Duration | None = Field(None, description="how long to wait for an answer (20s)")
+    transport: Literal["wire", "aiohttp"] | None = Field(
+        None, description="the HTTP client: the dispatcher's own, or aiohttp's (wire)"
+    )
     in_doubt_hold_off: Duration | None = Field(
         None, description="how long to wait before asking what became of a request (request_timeout and 5s)"
     )

@@ -1,14 +1,14 @@
 """Asks Twilio about itself, seldom: which account this is, what numbers it has. Never on the way of a message.
 
-The `twilio` package does the asking; requests go over our own session, which has time-outs, and through a throttle, so
-that look-ups never take from the messages' share of an account's concurrency.
+The `twilio` package does the asking; requests go by the client that messages go by, which has time-outs, and through a
+throttle, so that look-ups never take from the messages' share of an account's concurrency.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlencode
 
-import aiohttp
 from aiohttp import encode_basic_auth
 from asyncio_throttle.throttler import Throttler
 from twilio.base.exceptions import TwilioException, TwilioRestException
@@ -20,6 +20,8 @@ from yarl import URL
 from dispatcher.delivery.evidence import Listed
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.fleet import Account, Sender, SenderKind
+from dispatcher.transport.exchange import ExchangeError, Head, Send
+from dispatcher.transport.http import ask
 
 # Look-ups a second and account; Twilio publishes no figure, and a start-up has few.
 LOOK_UPS_PER_SECOND = 20
@@ -31,11 +33,11 @@ _TWILIO = URL("https://api.twilio.com")
 class ControlPlane:
     """Looks things up for one account; `DispatcherError` when Twilio refuses or cannot be reached."""
 
-    def __init__(self, session: aiohttp.ClientSession, account: Account, base_url: str) -> None:
+    def __init__(self, http: Send, account: Account, base_url: str) -> None:
         self._account = account
         user, password = account.credentials
-        transport = _SessionClient(session, URL(base_url), Throttler(rate_limit=LOOK_UPS_PER_SECOND, period=1.0))
-        client = Client(user, password, account_sid=account.sid, http_client=transport)
+        http_client = TwilioHttpClient(http, URL(base_url), Throttler(rate_limit=LOOK_UPS_PER_SECOND, period=1.0))
+        client = Client(user, password, account_sid=account.sid, http_client=http_client)
         self._resources = client.api.v2010.accounts(account.sid)
 
     async def status(self) -> str:
@@ -80,22 +82,22 @@ class ControlPlane:
                 f"Twilio refuses account {self._account.name} ({error.code or error.status}: {error.msg}); "
                 "check its sid and credentials"
             ) from error
-        except (aiohttp.ClientError, TimeoutError, TwilioException) as error:
+        except (ExchangeError, TwilioException) as error:
             raise DispatcherError(
-                f"Twilio cannot be asked for account {self._account.name} ({type(error).__name__}); "
+                f"Twilio cannot be asked for account {self._account.name} ({error}); "
                 "check twilio.base_url and the network"
             ) from error
 
 
-class _SessionClient(AsyncHttpClient):  # type: ignore[misc]  # the package is untyped
-    """Lets the `twilio` package speak over an aiohttp session, to the host that the config names.
+class TwilioHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package is untyped
+    """Lets the `twilio` package speak by *http*, to the host that the config names.
 
     The package's own client has no time-out at all, whatever it is told, and a pool of its own.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: URL, throttler: Throttler) -> None:
+    def __init__(self, http: Send, base_url: URL, throttler: Throttler) -> None:
         super().__init__(logger=None, is_async=True, timeout=None)
-        self._session = session
+        self._http = http
         self._base_url = base_url
         self._throttler = throttler
 
@@ -107,29 +109,28 @@ class _SessionClient(AsyncHttpClient):  # type: ignore[misc]  # the package is u
         data: dict[str, object] | None = None,
         headers: dict[str, str] | None = None,
         auth: tuple[str, str] | None = None,
-        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - the package's signature; the session has time-outs
-        allow_redirects: bool = False,  # noqa: FBT001, FBT002 - same
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - the package's signature; the client has time-outs
+        allow_redirects: bool = False,  # noqa: ARG002, FBT001, FBT002 - same; none is followed
     ) -> Response:
         """Send one request of the package's."""
         target = URL(url)
         if target.origin() == _TWILIO:
             target = self._base_url.join(target.relative())
-        sent = dict(headers or {})
+        sent = {"Accept-Encoding": "identity"} | (headers or {})
         if auth is not None:
             sent["Authorization"] = encode_basic_auth(*auth)
-        async with (
-            self._throttler,
-            self._session.request(
-                method,
-                target,
-                params=_strings(params),
-                data=_strings(data),
-                headers=sent,
-                allow_redirects=allow_redirects,
-            ) as response,
-        ):
-            return Response(response.status, await response.text(), dict(response.headers))
+        head = Head(method.upper(), target.extend_query(_pairs(params)), sent)
+        async with self._throttler:
+            reply = await ask(self._http, head, urlencode(_pairs(data)).encode())
+        named = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
+        return Response(reply.status, reply.body.decode(errors="replace"), named)
 
 
-def _strings(values: dict[str, Any] | None) -> dict[str, str] | None:
-    return {name: str(value) for name, value in values.items()} if values else None
+def _pairs(values: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Return what the package gives as a dict; a list in it is a parameter that repeats."""
+    return [
+        (name, str(one))
+        for name, value in (values or {}).items()
+        for one in (value if isinstance(value, list) else [value])
+        if one is not None
+    ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from dispatcher.domain.fleet import Fleet, PriorityClass, Secret
 from dispatcher.domain.topics import Topics
@@ -37,10 +38,11 @@ class KafkaSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwilioSettings:
-    """How to reach Twilio. Times are seconds."""
+    """How to reach Twilio, and by which of our HTTP clients. Times are seconds."""
 
     base_url: str = "https://api.twilio.com"
     request_timeout: float = 20.0
+    transport: Literal["wire", "aiohttp"] = "wire"
     in_doubt_hold_off: float = 25.0
     # The depth that a sender's modelled queue at Twilio is kept under, in seconds of its rate.
     queue_target: float = 1.0

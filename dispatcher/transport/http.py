@@ -1,59 +1,67 @@
-"""Opens the HTTP session that all requests to Twilio share."""
+"""Opens the HTTP client that all requests to one place share: our own on the wire, or aiohttp's."""
 
-import socket
-import struct
-from collections.abc import Callable
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Literal
+from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
+import structlog
+from yarl import URL
 
-# Below what servers and load balancers keep open: a POST on a connection that was just closed is in doubt.
-KEEP_ALIVE = 15.0
-CONNECT_TIMEOUT = 5.0
-_LINGER_NOT_AT_ALL = struct.pack("ii", 1, 0)
+from dispatcher.clock import Clock
+from dispatcher.transport.exchange import Head, NoReplyError, NotWrittenError, Outcome, Reply, Send
+from dispatcher.transport.wire_client import open_wire
 
-
-class FenceClosedError(aiohttp.ClientError):
-    """The request was not written: this worker may no longer send."""
+log = structlog.get_logger()
 
 
-def make_session(request_timeout: float, may_write: Callable[[], bool] = lambda: True) -> aiohttp.ClientSession:
-    """Return a session whose requests may wait *request_timeout* seconds for bytes of an answer.
+@asynccontextmanager
+async def open_http(
+    transport: Literal["wire", "aiohttp"],
+    base_url: str,
+    *,
+    request_timeout: float,
+    clock: Clock,
+    may_write: Callable[[], bool] = lambda: True,
+) -> AsyncIterator[Send]:
+    """Yield what sends requests, by *transport*; by aiohttp, too, where the environment names a proxy for *base_url*.
 
-    The number of connections is not limited here: the accounts' concurrency limits it. *may_write* is asked in the
-    moment before a request with a body is written, when a connection has been found: finding one may take seconds.
+    A request gets its answer within *request_timeout* seconds, or none. *may_write* is asked in the moment before a
+    request with a body is written, when a connection has been found: finding one may take seconds. The number of
+    connections is not limited here.
     """
+    proxy = _proxy_for(URL(base_url))
+    if transport == "wire" and proxy is None:
+        async with open_wire(request_timeout=request_timeout, may_write=may_write, clock=clock) as send:
+            yield send
+        return
+    from dispatcher.transport.session import open_session  # noqa: PLC0415 - only where it is used
 
-    class FencedRequest(aiohttp.ClientRequest):
-        # Not in `send`: before Python 3.12 that only starts this as a task. Whoever is frozen before the task's turn
-        # would write on waking.
-        async def write_bytes(
-            self, writer: Any, conn: aiohttp.connector.Connection, content_length: int | None = None
-        ) -> None:
-            if may_write():
-                await super().write_bytes(writer, conn, content_length)
-            elif conn.protocol is not None:
-                conn.protocol.set_exception(FenceClosedError())
-
-    return aiohttp.ClientSession(
-        request_class=FencedRequest,
-        connector=aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=KEEP_ALIVE, ttl_dns_cache=30, socket_factory=_make_socket
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        # A total time-out would cost a timer for each request; connecting and each read are bounded.
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=request_timeout),
-        auto_decompress=False,
-    )
+    if proxy is not None:
+        log.info("requests go by aiohttp, through the environment's proxy", proxy=proxy.host)
+    async with open_session(request_timeout=request_timeout, may_write=may_write, trust_env=proxy is not None) as send:
+        yield send
 
 
-def _make_socket(address: tuple[Any, ...]) -> socket.socket:
-    """Return a socket whose connection is reset when it is closed, by us or by our death.
+async def ask(send: Send, head: Head, body: bytes = b"") -> Reply:
+    """Send one request and return its answer; `ExchangeError` when there is none."""
+    answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    send(head, body, answered, _settle)
+    outcome = await answered
+    if isinstance(outcome, NotWrittenError | NoReplyError):
+        raise outcome
+    return outcome
 
-    Closed the usual way, it would go on sending: a request that we gave up could still arrive minutes later, when the
-    network has come back and the message has been sent again.
-    """
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT_AT_ALL)
-    return made
+
+def _settle(answered: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not answered.done():  # whoever asked may have left
+        answered.set_result(outcome)
+
+
+def _proxy_for(url: URL) -> URL | None:
+    """Return the proxy that `HTTPS_PROXY` or `HTTP_PROXY` names, unless `NO_PROXY` names the host."""
+    proxy = getproxies().get(url.scheme)
+    if proxy is None or url.host is None or proxy_bypass(url.host):
+        return None
+    return URL(proxy)

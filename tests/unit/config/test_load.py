@@ -78,7 +78,11 @@ def test_every_key_reaches_its_setting() -> None:
             },
         ),
         twilio=TwilioSettings(
-            base_url="https://api.twilio.com", request_timeout=15.0, in_doubt_hold_off=30.0, queue_target=0.5
+            base_url="https://api.twilio.com",
+            request_timeout=15.0,
+            in_doubt_hold_off=30.0,
+            transport="aiohttp",
+            queue_target=0.5,
         ),
         webhooks=WebhookSettings(
             public_url="https://hooks.example.com/twilio",

@@ -60,7 +60,7 @@ CASES = [
     ("twilio:", "«---\ntwilio:", 'a second document starts here; drop the "---" and what follows'),
     ("group_id: dispatcher", "group_id: x«\x07", "this character cannot stand in YAML; remove it"),
     ("[GB, JE, IE]", "[«${COUNTRY}]", 'inside { } and [ ] a variable needs quotes: "${NAME}"'),
-    ("brand: acme", "brand: acme\n    «brand: acme", '"brand" is given twice, first in line 61; keep one of them'),
+    ("brand: acme", "brand: acme\n    «brand: acme", '"brand" is given twice, first in line 62; keep one of them'),
     ("[GB, JE, IE]", "«&loop [*loop]", "this refers to what it is part of; write it out"),
     ("group_id: dispatcher", "? «[a]\n  : b", "a key has to be text"),
     # Variables
@@ -194,7 +194,7 @@ CASES = [
         'YAML reads +18885550100 as a number; quote it: "+18885550100"',
     ),
     ('["72345",', "[«72345,", 'YAML reads 72345 as a number; quote it: "72345"'),
-    ('- number: "+447700900123"', '- number: «"72345"', '"72345" is a sender already, in line 44; drop one of them'),
+    ('- number: "+447700900123"', '- number: «"72345"', '"72345" is a sender already, in line 45; drop one of them'),
     (
         '- number: "72345"',
         '- number: «"+15550"',
@@ -253,6 +253,7 @@ CASES = [
         'there is no sender "+12065550101"; did you mean "+12065550100"?',
     ),
     ('"+12065550100", "+44', '«"72345", "+44', '"72345" is in this pool already; drop one of them'),
+    ("transport: aiohttp", "transport: «curl", '"curl" is not known here; there are "wire", "aiohttp"'),
     ("in_doubt: unknown", "in_doubt: «maybe", '"maybe" is not known here; there are "resend", "unknown"'),
     ("validity: 5min", "validity: «11h", '"11h" is no validity that Twilio takes; write "1s" to "10h"'),
     # Priorities and topics

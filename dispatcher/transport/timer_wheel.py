@@ -1,0 +1,72 @@
+"""Deadlines of many things by one timer: moving one costs a comparison."""
+
+from collections import defaultdict
+from math import ceil, inf
+from typing import Generic, Protocol, TypeVar
+
+from dispatcher.clock import Clock
+
+TICK = 0.1
+
+
+class Timed(Protocol):
+    """What has a deadline. Only the wheel sets these two; who makes one sets both to `inf`."""
+
+    deadline: float
+    looked_at: float
+
+
+T = TypeVar("T", bound=Timed)
+
+
+class TimerWheel(Generic[T]):
+    """Tells what is overdue, at most two ticks late and never early.
+
+    A thing stands in the slot of one tick, and is looked at when that comes: by then its deadline has mostly moved on,
+    and the thing with it. Only a deadline that moved to an earlier tick puts it into a second slot.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._slots: defaultdict[float, list[T]] = defaultdict(list)
+        self._turned_at = clock.monotonic()
+        self._hesitated = False
+
+    def set(self, thing: T, seconds: float) -> None:
+        """Let *thing* be overdue in so many *seconds*, and not when it would have been before."""
+        thing.deadline = self._clock.monotonic() + seconds
+        if thing.deadline < thing.looked_at:
+            self._place(thing)
+
+    @staticmethod
+    def forget(thing: T) -> None:
+        """Never tell of *thing* again."""
+        thing.looked_at = inf
+
+    def turn(self) -> list[T]:
+        """Return what is overdue; call it every `TICK`.
+
+        A turn that comes late, after the process was frozen, returns nothing, once: what would have met its deadline
+        may be there to be read, and a loop runs its timers first.
+        """
+        now = self._clock.monotonic()
+        is_late, self._turned_at = now - self._turned_at > 3 * TICK, now
+        if is_late and not self._hesitated:
+            self._hesitated = True
+            return []
+        self._hesitated = False
+        overdue: list[T] = []
+        for tick in [tick for tick in self._slots if tick <= now]:
+            for thing in self._slots.pop(tick):
+                if thing.looked_at != tick:
+                    continue  # it has moved to an earlier slot since
+                if thing.deadline <= now:
+                    thing.deadline = thing.looked_at = inf
+                    overdue.append(thing)
+                else:
+                    self._place(thing)
+        return overdue
+
+    def _place(self, thing: T) -> None:
+        thing.looked_at = ceil(thing.deadline / TICK) * TICK
+        self._slots[thing.looked_at].append(thing)
