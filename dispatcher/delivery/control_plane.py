@@ -4,8 +4,10 @@ The `twilio` package does the asking; requests go by the client that messages go
 throttle, so that look-ups never take from the messages' share of an account's concurrency.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -36,8 +38,8 @@ class ControlPlane:
     def __init__(self, http: Send, account: Account, base_url: str) -> None:
         self._account = account
         user, password = account.credentials
-        http_client = TwilioHttpClient(http, URL(base_url), Throttler(rate_limit=LOOK_UPS_PER_SECOND, period=1.0))
-        client = Client(user, password, account_sid=account.sid, http_client=http_client)
+        self._http_client = TwilioHttpClient(http, URL(base_url), Throttler(rate_limit=LOOK_UPS_PER_SECOND, period=1.0))
+        client = Client(user, password, account_sid=account.sid, http_client=self._http_client)
         self._resources = client.api.v2010.accounts(account.sid)
 
     async def status(self) -> str:
@@ -61,11 +63,13 @@ class ControlPlane:
         """
         with self._in_a_sentence():
             found = await self._resources.messages.list_async(to=to, from_=sender, limit=LISTED, page_size=LISTED)
+        now = self._http_client.twilios_time
         return [
             Listed(
                 sid=message.sid,
                 body=message.body or "",
-                created_at=message.date_created,
+                # Without a time nothing can be ruled out by its age.
+                age=0.0 if now is None else (now - message.date_created).total_seconds(),
                 segments=int(message.num_segments or 0),
                 media=int(message.num_media or 0),
             )
@@ -92,11 +96,13 @@ class ControlPlane:
 class TwilioHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package is untyped
     """Lets the `twilio` package speak by *http*, to the host that the config names.
 
-    The package's own client has no time-out at all, whatever it is told, and a pool of its own.
+    The package's own client has no time-out at all, whatever it is told, and a pool of its own. *twilios_time* is what
+    Twilio's clock showed in its last answer, None before.
     """
 
     def __init__(self, http: Send, base_url: URL, throttler: Throttler) -> None:
         super().__init__(logger=None, is_async=True, timeout=None)
+        self.twilios_time: datetime | None = None
         self._http = http
         self._base_url = base_url
         self._throttler = throttler
@@ -123,7 +129,17 @@ class TwilioHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package is
         async with self._throttler:
             reply = await ask(self._http, head, urlencode(_pairs(data)).encode())
         named = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
+        self.twilios_time = _date_in(named) or self.twilios_time
         return Response(reply.status, reply.body.decode(errors="replace"), named)
+
+
+def _date_in(headers: Mapping[str, str]) -> datetime | None:
+    """Return what the header `Date` says; None where it is missing or no date."""
+    shown = next((value for name, value in headers.items() if name.lower() == "date"), "")
+    try:
+        return parsedate_to_datetime(shown)
+    except ValueError:
+        return None
 
 
 def _pairs(values: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -14,17 +14,21 @@ LOOKS = 2
 
 
 class Doubt(msgspec.Struct, kw_only=True, gc=False):
-    """One message in doubt. *sent_at* is when its request may have left; *sender* the number it left by."""
+    """One message in doubt. *sender* is the number its request left by.
+
+    *left_at* is when it left at the earliest, in monotonic seconds; *sent_at* is that by the wall clock.
+    """
 
     message: Message
     sender: str
+    left_at: float
     sent_at: datetime
     reason: str
     looks: int = 0
 
 
 class Doubts:
-    """Who is in doubt, and when each is to be looked into. *hold_off* is in seconds from the request."""
+    """Who is in doubt, and when each is to be looked into. *hold_off* is in seconds."""
 
     def __init__(self, hold_off: float) -> None:
         self._hold_off = hold_off
@@ -34,9 +38,9 @@ class Doubts:
     def __len__(self) -> int:
         return len(self._agenda)
 
-    def add(self, doubt: Doubt, *, age: float, now: float) -> None:
-        """Look into *doubt*, whose request left *age* seconds before *now*, once the hold-off is over."""
-        self._schedule(doubt, now + max(0.0, self._hold_off - age))
+    def add(self, doubt: Doubt, *, since: float, now: float) -> None:
+        """Look into *doubt* once the hold-off, which began at *since*, is over."""
+        self._schedule(doubt, max(now, since + self._hold_off))
 
     def look_again(self, doubt: Doubt, now: float) -> bool:
         """Nothing was found: schedule another look and say True, or say False when it was the last."""

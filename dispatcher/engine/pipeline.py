@@ -103,6 +103,7 @@ class Pipeline:
         )
         self.placement = Placement(fleet, self.hierarchy, self._pacer)
         self.doubts = Doubts(in_doubt_hold_off)
+        self._dedup_horizon = dedup_horizon
         self._repeats = Repeats(dedup_horizon)
         self._recovered: dict[tuple[str, int, int], Intent] = {}
         self._sids: dict[str, None] = {}
@@ -319,7 +320,7 @@ class Pipeline:
             case InDoubt(reason=reason):
                 _requests(request.account, "in_doubt").inc()
                 lane.accept(message, now)
-                self._doubt(message, now - message.departed_at, reason)
+                self._doubt(message, lane, reason, now)
         self._count_down(lane, now)
 
     def _count_down(self, lane: Lane, now: float) -> None:
@@ -428,15 +429,28 @@ class Pipeline:
     def _take_over(self, message: Message, intent: Intent) -> None:
         message.attempts = intent.attempt
         message.sender = self._fleet.senders.get(intent.sender)
-        age = max(0.0, self._clock.epoch() - intent.at)
-        self._doubt(message, age, "the worker that was sending it stopped before it had an outcome", intent.sender)
+        now = self._clock.monotonic()
+        # Another's clock, and ours, may be wrong by hours: the request may have left this moment, or long ago. The SIDs
+        # of what else was sent within the horizon are known.
+        by_the_clock = max(0.0, self._clock.epoch() - intent.at)
+        self.doubts.add(
+            Doubt(
+                message=message,
+                sender=intent.sender,
+                left_at=now - max(by_the_clock, self._dedup_horizon),
+                sent_at=self._clock.now() - timedelta(seconds=by_the_clock),
+                reason="the worker that was sending it stopped before it had an outcome",
+            ),
+            since=now,
+            now=now,
+        )
 
-    def _doubt(self, message: Message, age: float, reason: str, sender: str = "") -> None:
-        """Twilio may or may not have *message*, whose request left *age* seconds ago: look into it later."""
-        sender = sender or message.lane.sender.number
-        sent_at = self._clock.now() - timedelta(seconds=age)
-        doubt = Doubt(message=message, sender=sender, sent_at=sent_at, reason=reason)
-        self.doubts.add(doubt, age=age, now=self._clock.monotonic())
+    def _doubt(self, message: Message, lane: Lane, reason: str, now: float) -> None:
+        """Twilio may or may not have *message*, which left by *lane*: look into it later."""
+        left_at = message.departed_at
+        sent_at = self._clock.now() - timedelta(seconds=now - left_at)
+        doubt = Doubt(message=message, sender=lane.sender.number, left_at=left_at, sent_at=sent_at, reason=reason)
+        self.doubts.add(doubt, since=left_at, now=now)
 
     def found(self, doubt: Doubt, sid: str, segments: int, how: str) -> None:
         """Twilio has the message in *doubt*; *how* it was found goes into the metrics.

@@ -86,8 +86,7 @@ class Reconciler:
             listed,
             body=job.body or "",
             media=len(job.media_urls),
-            sent_at=doubt.sent_at,
-            until=self._clock.now(),
+            within=self._clock.monotonic() - doubt.left_at,
             is_taken=self._pipeline.knows_sid,
         )
         if message is not None:

@@ -29,6 +29,10 @@ class Almanac:
             self._shown_second, self._shown = second, format_datetime(datetime.fromtimestamp(second, UTC))
         return self._shown
 
+    def http_date(self, at: float) -> bytes:
+        """Return the wall-clock time at *at* as the header `Date` has it (RFC 9110, section 5.6.7)."""
+        return self.rfc2822(at).replace("+0000", "GMT").encode("ascii")
+
     def pacific_day(self, at: float) -> date:
         """Return the date in US Pacific time at *at*."""
         return self.wall(at).astimezone(_PACIFIC).date()

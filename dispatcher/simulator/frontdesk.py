@@ -55,6 +55,10 @@ class FrontDesk:
             case _:
                 return Answer(refusal(20404))
 
+    def date(self, now: float) -> bytes:
+        """Return the header of an answer that is given at *now*, as a line."""
+        return b"Date: %b\r\n" % self._carriers.almanac.http_date(now)
+
     def report(self, now: float) -> dict[str, Any]:
         """Return what was seen up to *now*, ready for JSON."""
         return build_report(self._carriers, self._desks, self._callbacks, started=self._started, now=now)

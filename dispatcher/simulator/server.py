@@ -193,6 +193,7 @@ class _Connection(asyncio.Protocol):
         if answer.payload is None:
             self._transport.abort()
             return
-        self._transport.write(answer.payload)
+        status, end, rest = answer.payload.partition(b"\r\n")
+        self._transport.write(b"".join((status, end, self._desk.date(self._clock.monotonic()), rest)))
         if is_last:
             self._transport.close()

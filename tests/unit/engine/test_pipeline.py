@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dispatcher.delivery.request import Request
 from dispatcher.delivery.verdict import CODES, Answer, NoAnswer, NotSent, Reaction
 from dispatcher.domain.fleet import Fleet, Pool
+from dispatcher.domain.journal import Intent
 from dispatcher.domain.rate import Rate
 from dispatcher.sharding.rendezvous import Ranking
 from tests.unit.engine.stage import TOO_MANY, Reply, Stage, accepted, declined
@@ -390,6 +391,21 @@ def test_what_was_not_found_is_up_to_its_pool(policy: InDoubt, status: str, requ
     stage.run(1)
     assert [result.status for result in stage.results] == [status]
     assert len(stage.sent) == requests
+
+
+@pytest.mark.parametrize("off_by", [-86400, -3600, -1, 0, 3600, 86400])
+def test_what_a_former_owner_left_in_doubt_is_held_off_and_found_whatever_its_clock_showed(off_by: float) -> None:
+    stage = Stage(two_senders())
+    at = stage.clock.epoch() + off_by
+    intent = Intent(stage.desk.topic, 0, "job-0", 1, "72345", at)
+    stage.pipeline.recover({(stage.desk.topic, stage.desk.partition, 0): intent}, (), {})
+    stage.receive()
+    stage.run(24.9)
+    assert not stage.pipeline.doubts.due(stage.clock.monotonic()), "its request may have left this moment"
+    stage.run(0.2)
+    [doubt] = stage.pipeline.doubts.due(stage.clock.monotonic())
+    assert not stage.sent
+    assert stage.clock.monotonic() - doubt.left_at >= max(600, -off_by), "or as long ago as the clock says"
 
 
 def test_a_worker_that_gives_its_partitions_up_decides_no_doubt_any_more() -> None:
