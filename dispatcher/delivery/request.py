@@ -1,5 +1,6 @@
 """Makes the bytes of a request to Twilio's Messages API: prepared once a sender, completed for each message."""
 
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, quote_plus
 
@@ -10,8 +11,9 @@ from dispatcher.domain.message import Message
 
 # Twilio retries a callback that was not taken only when the URL's fragment asks for it.
 # https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
-_RETRY_CALLBACKS = "#rc=5&rp=all"
+_RETRY_CALLBACKS = quote_plus("#rc=5&rp=all")
 STATUS_PATH = "/twilio/status"
+_NEEDS_NO_QUOTES = re.compile(r"[A-Za-z0-9_.~-]*")
 # `str.translate` over a table is four times as fast as `quote_plus` on a text of ASCII characters.
 _QUOTED = {code: quote_plus(chr(code)) for code in range(128)}
 
@@ -29,7 +31,10 @@ class RequestMaker:
 
     def __init__(self, pools: Mapping[str, Pool], public_url: str | None) -> None:
         self._pools = pools
-        self._callback = None if public_url is None else public_url.rstrip("/") + STATUS_PATH
+        # The parameter up to the message's id.
+        self._callback = (
+            f"&StatusCallback={quote_plus(public_url.rstrip('/') + STATUS_PATH + '?mid=')}" if public_url else ""
+        )
         self._heads: dict[tuple[str, str], str] = {}
 
     def make(self, message: Message, sender: Sender) -> Request:
@@ -38,20 +43,20 @@ class RequestMaker:
         head = self._heads.get((job.pool, sender.number))
         if head is None:
             head = self._heads[job.pool, sender.number] = self._head(self._pools[job.pool], sender)
-        form = f"{head}&To=%2B{job.to[1:]}"
+        form = f"{head}{job.to[1:]}"
         if job.body:
             form += f"&Body={_quoted(job.body)}"
         for url in job.media_urls:
             form += f"&MediaUrl={_quoted(url)}"
-        if self._callback is not None:
-            query = f"?mid={quote(job.id, safe='')}&a={message.attempts}"
-            form += f"&StatusCallback={_quoted(self._callback + query + _RETRY_CALLBACKS)}"
+        if self._callback:
+            mid = job.id if _NEEDS_NO_QUOTES.fullmatch(job.id) else quote_plus(quote(job.id, safe=""))
+            form += f"{self._callback}{mid}%26a%3D{message.attempts}{_RETRY_CALLBACKS}"
         return Request(sender.account, form.encode("ascii"), message)
 
     @staticmethod
     def _head(pool: Pool, sender: Sender) -> str:
         validity = "" if pool.validity is None else f"&ValidityPeriod={max(1, int(pool.validity))}"
-        return f"From={quote_plus(sender.number)}{validity}"
+        return f"From={quote_plus(sender.number)}{validity}&To=%2B"
 
 
 def _quoted(text: str) -> str:

@@ -88,6 +88,8 @@ CODES: Mapping[int, tuple[Reaction, str]] = {
 }
 
 TOO_MANY_REQUESTS = 20429
+_SUCCESS = range(200, 300)
+_CLIENT_ERRORS = range(400, 500)
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -128,7 +130,7 @@ Verdict = Accepted | Throttled | Unreached | Declined | InDoubt
 
 class _Created(msgspec.Struct, gc=False):
     sid: Annotated[str, msgspec.Meta(min_length=1)]
-    num_segments: Any = "0"
+    num_segments: Any = None
 
 
 class _Error(msgspec.Struct, gc=False):
@@ -149,7 +151,7 @@ def judge(answer: Answer | NotSent | NoAnswer) -> Verdict:
         return Unreached(answer.reason)
     if isinstance(answer, NoAnswer):
         return InDoubt(answer.reason)
-    if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+    if answer.status in _SUCCESS:
         try:
             created = _created.decode(answer.body)
         except _NOT_UNDERSTOOD:
@@ -167,7 +169,7 @@ def _judge_error(answer: Answer) -> Verdict:
         return Throttled(answer.retry_after)
     if answer.status == HTTPStatus.UNAUTHORIZED:
         return Declined(Reaction.STOP_ACCOUNT, code, "Twilio refuses the account's credentials")
-    if HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+    if answer.status in _CLIENT_ERRORS:
         # An unknown code of the 4xx kind: Twilio did not take it, and would not take it again.
         return Declined(Reaction.REFUSE, code, f"Twilio answered {answer.status}")
     return InDoubt(f"Twilio answered {answer.status}")
@@ -182,5 +184,5 @@ def _code_of(answer: Answer) -> int | None:
 
 def _segments(value: Any) -> int:
     """Read a count that Twilio writes as a string; 0 where it is none, since the SID alone proves that it was taken."""
-    text = str(value)
+    text = value if isinstance(value, str) else str(value)
     return int(text) if text.isdecimal() and len(text) < _LONGEST_COUNT else 0
