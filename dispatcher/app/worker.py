@@ -76,9 +76,8 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, p
         # Intents of a worker that was frozen harm nobody; outcomes would be second ones.
         fenced = FencedProducer(lambda: make_producer(kafka), lambda: fence.is_open(clock.monotonic()), clock)
         for_outcomes = await stack.enter_async_context(running(fenced, kafka))
-        # One consumer in the group, and readers of no group: of the control topic, the past, the callbacks.
-        consumer = await stack.enter_async_context(running(make_consumer(kafka), kafka))
-        readers = [await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(3)]
+        # Consumers of no group: for the control topic, the past, the callbacks, and where the jobs topics end.
+        readers = [await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(4)]
         http = await stack.enter_async_context(
             open_http(
                 settings.twilio.transport,
@@ -95,7 +94,8 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, p
         control = ControlReader(readers[0], topics.control, clock, worker.pipeline.throttle)
         await control.catch_up()
         intake = Intake(
-            consumer=consumer,
+            open_consumer=lambda: running(make_consumer(kafka), kafka),
+            ends=readers[3].end_offsets,
             admin=admin,
             group_id=kafka.group_id,
             priorities=settings.priorities,

@@ -1,21 +1,23 @@
 """Reads the jobs topics, keeps as many jobs in hand as it may, commits what is settled, survives rebalances."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 
 from dispatcher.clock import Clock
-from dispatcher.domain.errors import DispatcherError
+from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import PriorityClass
 from dispatcher.intake.offsets import Bookmark, PartitionOffsets
 from dispatcher.intake.recovery import History, InheritedPages, Recovered
+from dispatcher.intake.watchdog import LOOK_EVERY, Mechanism, Watchdog
 from dispatcher.telemetry import metrics
-from dispatcher.transport.kafka import RebalanceListener, committed
+from dispatcher.transport.kafka import RebalanceListener, committed, fetches_next
 
 log = structlog.get_logger()
 
@@ -31,15 +33,22 @@ POLL_WHEN_FULL = 0.02
 COMMIT_EVERY = 1.0
 COMMIT_PATIENCE = 3.0
 RETRY_AFTER = 1.0
+# A Kafka that needs longer to say where topics end and what the group committed counts as one that does not answer.
+ANSWER_WITHIN = 5.0
 # Asking for a partition that is nobody's fetches nothing and keeps the group's poll guard content. Pausing instead
 # would throw away what was prefetched.
 NOTHING = TopicPartition("", -1)
 
 Receive = Callable[[PartitionOffsets, Any, int], None]
+Open = Callable[[], AbstractAsyncContextManager[Any]]
+Ends = Callable[[Collection[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
 
 
 class Intake:
     """Feeds the records of the jobs topics to *receive*, with the index of their priority class.
+
+    *open_consumer* returns a consumer in the group that runs while its context lasts. When it stands still it is
+    replaced; whether it does is judged by what *ends* says of where partitions end, asked of Kafka by other means.
 
     *after_batch* is called when some have been fed. *drain* is awaited before partitions are given up: it comes back
     when nothing of them is in flight any more; *abandon* is called instead when they are lost already. *resume* is told
@@ -50,7 +59,8 @@ class Intake:
     def __init__(
         self,
         *,
-        consumer: Any,
+        open_consumer: Open,
+        ends: Ends,
         admin: Any,
         group_id: str,
         priorities: Sequence[PriorityClass],
@@ -66,7 +76,8 @@ class Intake:
         history: History,
         fence: Fence,
     ) -> None:
-        self._consumer = consumer
+        self._open_consumer = open_consumer
+        self._ends = ends
         self._admin = admin
         self._group_id = group_id
         self._priorities = priorities
@@ -87,14 +98,38 @@ class Intake:
         self._inherited: dict[int, InheritedPages] = {}
         self._generation = 0
         self._commit_running: asyncio.Task[None] | None = None
+        self._consumer: Any = None
+        self._watchdog = Watchdog()
+        self._polls = 0
+        self._commits = 0
         self._record_bytes = 256.0  # a moving average
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Read until *stop* is set; then drain and commit."""
-        self._consumer.subscribe(list(self._class_of), listener=RebalanceListener(self._revoked, self._assigned))
+        """Read until *stop* is set; then drain and commit.
+
+        A consumer that stands still is replaced; the `DispatcherError` when that does not help says what stands still.
+        """
         while not stop.is_set():
-            await self._poll()
-        await self._give_up()
+            commits = self._commits
+            try:
+                async with self._open_consumer() as self._consumer:
+                    stuck = await self._serve(stop)
+            except KafkaUnavailableError:
+                if not self._polls:
+                    raise
+                log.warning("Kafka does not answer a new consumer; trying again")
+                await self._pause(stop)
+                continue
+            if stuck is None:
+                return
+            if not self._watchdog.may_replace(stuck, has_worked=self._commits > commits):
+                raise DispatcherError(
+                    f"{stuck}, though Kafka answers, and another consumer did not help; start the worker again, and if "
+                    f"that does not help either, look into Kafka's log for the group {self._group_id}"
+                )
+            log.error("the consumer is replaced", because=stuck.value)
+            metrics.CONSUMERS_REPLACED.labels(stuck.name.lower()).inc()
+            await self._pause(stop)
 
     @property
     def owns_partitions(self) -> bool:
@@ -114,6 +149,84 @@ class Intake:
             metrics.JOBS_IN_HAND.labels(priority.name).set(sum(offsets.in_hand for _, offsets in of_class))
             lag = sum(max(0, (self._consumer.highwater(tp) or 0) - offsets.position) for tp, offsets in of_class)
             metrics.LAG.labels(priority.name).set(lag)
+
+    async def _serve(self, stop: asyncio.Event) -> Mechanism | None:
+        """Work with the consumer until it stands still, or *stop* is set: then None; give up what it has."""
+        listener = RebalanceListener(self._revoked, self._assigned)
+        self._consumer.subscribe(list(self._class_of), listener=listener)
+        ways_to_end: dict[str, Coroutine[Any, Any, Any]] = {
+            "stop": stop.wait(),
+            "rebalances": listener.failure(),
+            "intake": self._read(),
+            "watchdog": self._watch(listener),
+        }
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                ways = [tasks.create_task(way, name=name) for name, way in ways_to_end.items()]
+                ended, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                for way in ways:
+                    way.cancel()
+        finally:
+            # A call of this consumer that came later would hand over what is its successor's.
+            await listener.dismiss()
+        await self._give_up()
+        self._leave_commit()
+        return None if stop.is_set() else next(way.result() for way in ended)
+
+    async def _read(self) -> Mechanism:
+        """Feed what the consumer brings, until it fails."""
+        me = asyncio.current_task()
+        try:
+            while True:
+                await self._poll()
+                self._polls += 1
+        except (TopicAuthorizationFailedError, GroupAuthorizationFailedError) as error:
+            raise DispatcherError(
+                f"Kafka does not let this worker read ({error}); grant it to read the jobs topics, and the group "
+                f"{self._group_id}"
+            ) from error
+        except KafkaError as error:
+            log.warning("the consumer fails", error=repr(error))
+        except asyncio.CancelledError:
+            # aiokafka also raises it when not we but a task of its own was cancelled.
+            if me is None or me.cancelling():
+                raise
+            log.warning("the consumer fails; its coordination was cancelled")
+        return Mechanism.BREAKING
+
+    async def _watch(self, listener: RebalanceListener) -> Mechanism:
+        """Come back when something of the consumer stands still that would not if all was well."""
+        while True:
+            await self._clock.sleep(LOOK_EVERY)
+            if (stuck := self._watchdog.look(await self._what_moves(listener))) is not None:
+                return stuck
+
+    async def _what_moves(self, listener: RebalanceListener) -> dict[tuple[Mechanism, Hashable], object]:
+        """Return what has to move until the next look: nothing while Kafka does not answer, or while we hand over."""
+        wanted = self._with_room()
+        began = self._clock.monotonic()
+        try:
+            # Not cut short: a connection on which nothing comes is given up only when the request on it times out.
+            await committed(self._admin, self._group_id, [TopicPartition(next(iter(self._class_of)), 0)])
+            ends = await self._ends(wanted)
+        except KafkaError:
+            return {}
+        if listener.is_busy or self._clock.monotonic() - began > ANSWER_WITHIN:
+            return {}
+        moving: dict[tuple[Mechanism, Hashable], object] = {(Mechanism.GROUP, None): self._polls}
+        if self._offsets:
+            moving[Mechanism.COMMITS, None] = self._commits
+        for partition in set(wanted) & set(self._with_room()):
+            # Not what we have taken: the end of a transaction takes an offset, and is no record.
+            reached = fetches_next(self._consumer, partition)
+            if reached is None or reached < ends[partition]:
+                moving[Mechanism.FETCHING, partition] = reached
+        return moving
+
+    async def _pause(self, stop: asyncio.Event) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_AFTER):
+                await stop.wait()
 
     async def _poll(self) -> None:
         wanted = self._with_room()
@@ -169,8 +282,9 @@ class Intake:
             return
         if self._fence.is_open(self._clock.monotonic()):
             await self._drain()
-            await self._commit()
+            # First: what still comes back after a drain that took too long must not be written when they are gone.
             self._disown()
+            await self._commit()
         else:
             log.warning("the lease ran out; another worker may own the partitions already")
             self._disown()
@@ -251,6 +365,12 @@ class Intake:
         self._commit_running = self._tasks.create_task(self._commit_now(), name="commit")
         await asyncio.wait([self._commit_running], timeout=COMMIT_PATIENCE)
 
+    def _leave_commit(self) -> None:
+        """Wait no longer for a commit that hangs: the consumer is stopped, and its request with it."""
+        if self._commit_running is not None:
+            self._commit_running.cancel()
+            self._commit_running = None
+
     async def _commit_now(self) -> None:
         commits = {partition: self._bookmark(partition, offsets) for partition, offsets in self._offsets.items()}
         if not commits:
@@ -268,6 +388,7 @@ class Intake:
             return
         self._committed |= changed
         self._fence.renew(began)
+        self._commits += 1
         metrics.COMMITS.labels("ok").inc()
         self._after_batch()
 

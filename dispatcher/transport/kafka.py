@@ -4,14 +4,17 @@ The values are measured ones; what each guards against stands in ARCHITECTURE.md
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.helpers import create_ssl_context
@@ -20,9 +23,14 @@ from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.fleet import Secret
 from dispatcher.domain.settings import KafkaSettings
 
+log = structlog.get_logger()
+
 SESSION_TIMEOUT = 15.0
 REBALANCE_TIMEOUT = 30.0
 METADATA_PAUSE = 0.5
+# A consumer gets so long to end its requests and leave the group, and then each of its parts.
+STOP_PATIENCE = 8.0
+PART_PATIENCE = 1.0
 # A dead letter carries a record of up to the default 1 MB and the headers that say why.
 LARGEST_RECORD = 2 * 1024 * 1024
 _SSL_FILES = {
@@ -86,6 +94,8 @@ def make_admin(settings: KafkaSettings) -> Any:
 async def running(client: Any, settings: KafkaSettings) -> AsyncIterator[Any]:
     """Start *client* and stop it at the end; `KafkaUnavailableError` when Kafka does not answer."""
     close = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
+    if isinstance(client, AIOKafkaConsumer):
+        close = partial(_stop, client)
     try:
         try:
             await client.start()
@@ -97,6 +107,41 @@ async def running(client: Any, settings: KafkaSettings) -> AsyncIterator[Any]:
         yield client
     finally:
         await close()
+
+
+async def _stop(consumer: Any) -> None:
+    """Stop *consumer* in bounded time, though it may hang or have died in part.
+
+    Its own `stop` waits for every task of it, raises what one has died of, and then leaves the others running: the
+    heartbeat among them, for which the group would keep the partitions of a consumer that nobody reads.
+    """
+    if await _ends(consumer.stop, STOP_PATIENCE):
+        return
+    log.warning("a consumer did not stop as it should; its parts are stopped one by one")
+    group, fetcher, client = consumer._coordinator, consumer._fetcher, consumer._client  # noqa: SLF001 - `stop` is all there is
+    if isinstance(group, GroupCoordinator):
+        await _ends(group._stop_heartbeat_task, PART_PATIENCE)  # noqa: SLF001 - same
+        await _ends(group._maybe_leave_group, PART_PATIENCE)  # noqa: SLF001 - same
+    if fetcher is not None:
+        await _ends(fetcher.close, PART_PATIENCE)
+    await _ends(client.close, PART_PATIENCE)
+
+
+async def _ends(stop: Callable[[], Awaitable[None]], within: float) -> bool:
+    """Say whether *stop* ends in so many seconds, and well."""
+    task = asyncio.current_task()
+    try:
+        async with asyncio.timeout(within):
+            await stop()
+    except (TimeoutError, KafkaError) as error:
+        log.debug("a part of a consumer did not stop", error=repr(error))
+    except asyncio.CancelledError:
+        # aiokafka also raises it when not we but a task of its own was cancelled.
+        if task is None or task.cancelling():
+            raise
+    else:
+        return True
+    return False
 
 
 async def ensure_topics(admin: Any, settings: KafkaSettings, wanted: Iterable[TopicSpec]) -> None:
@@ -151,20 +196,73 @@ async def committed(admin: Any, group_id: str, partitions: Iterable[TopicPartiti
     return {partition: found for partition, found in answer.items() if found.offset >= 0}
 
 
+def fetches_next(consumer: Any, partition: TopicPartition) -> int | None:
+    """Return the offset from which *consumer* reads on in *partition*; None while it does not know, or has it not.
+
+    Unlike `AIOKafkaConsumer.position` it never waits, for what may never come.
+    """
+    if partition not in consumer.assignment():
+        return None
+    state = consumer._subscription.subscription.assignment.state_value(partition)  # noqa: SLF001 - see above
+    return int(state.position) if state.has_valid_position else None
+
+
 class RebalanceListener(ConsumerRebalanceListener):
-    """Hands aiokafka's two rebalance calls to two coroutines."""
+    """Hands aiokafka's two rebalance calls to two coroutines, until it is dismissed.
+
+    What these raise aiokafka would log, and go on; here `failure` raises it.
+    """
 
     def __init__(self, revoked: Callable[[Any], Any], assigned: Callable[[Any], Any]) -> None:
         self._revoked = revoked
         self._assigned = assigned
+        self._is_dismissed = False
+        self._call: asyncio.Timeout | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._failed = asyncio.Event()
+        self._failure: Exception | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether partitions are being handed over now."""
+        return not self._idle.is_set()
+
+    async def failure(self) -> None:
+        """Raise what a call raises, as soon as one does."""
+        await self._failed.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def dismiss(self) -> None:
+        """Break off a call that is under way, and let no other come."""
+        self._is_dismissed = True
+        if self._call is not None:
+            self._call.reschedule(0.0)  # the loop's time is past that: it ends now
+        await self._idle.wait()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Called before a rebalance, with what this consumer had."""
-        await self._revoked(set(revoked))
+        await self._pass_on(self._revoked, revoked)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Called after it, with what this consumer has now."""
-        await self._assigned(set(assigned))
+        await self._pass_on(self._assigned, assigned)
+
+    async def _pass_on(self, react: Callable[[Any], Any], partitions: Iterable[TopicPartition]) -> None:
+        if self._is_dismissed:
+            return
+        self._idle.clear()
+        try:
+            async with asyncio.timeout(None) as self._call:
+                await react(set(partitions))
+        except Exception as error:  # noqa: BLE001 - whatever it is, `failure` raises it where it ends the process
+            # A `TimeoutError` after the dismissal is the breaking off itself, and nobody asks for others any more.
+            self._failure = error
+            self._failed.set()
+        finally:
+            self._call = None
+            self._idle.set()
 
 
 def _ask_patiently(client: Any) -> None:
@@ -205,6 +303,7 @@ __all__ = [
     "TopicSpec",
     "committed",
     "ensure_topics",
+    "fetches_next",
     "make_admin",
     "make_consumer",
     "make_producer",

@@ -1,6 +1,7 @@
 """What the intake takes in hand while the group hands partitions out anew."""
 
 import asyncio
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -67,8 +68,9 @@ def intake_of(log: Log, monkeypatch: pytest.MonkeyPatch, tasks: asyncio.TaskGrou
         "positions": lambda _: (0, 0),
         "history": SimpleNamespace(read=lambda _: asyncio.sleep(0, Recovered())),
     }
-    return Intake(
-        consumer=log,
+    intake = Intake(
+        open_consumer=lambda: nullcontext(log),
+        ends=no_commits,
         admin=None,
         group_id="group",
         priorities=[PriorityClass(name="bulk", topic="jobs", weight=1)],
@@ -78,6 +80,8 @@ def intake_of(log: Log, monkeypatch: pytest.MonkeyPatch, tasks: asyncio.TaskGrou
         fence=Fence(11.0),
         **(settings | more),
     )
+    intake._consumer = log
+    return intake
 
 
 @pytest.mark.parametrize("when", ["while the past is read", "after the assignment"])
