@@ -28,7 +28,7 @@ from typing import Any, Final
 import psutil
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from benchmarks import report
+from benchmarks import bounds, report
 from benchmarks.peers.contenders import OURS, Contender, contenders_of
 from benchmarks.stage import MAIN, PARTITIONS, Process, Stage, free_port, job, open_stage, until
 from dispatcher.broker.local_kafka import LocalKafka
@@ -92,6 +92,7 @@ async def main() -> None:
             figures = {key: value for key, value in figures.items() if not key.startswith(f"{scene}: ")}
             figures |= {f"{scene}: {key}": value for key, value in (await bench.run(contenders, wanted.pairs)).items()}
     report.write("message_cost", figures)
+    bounds.insist(figures)
 
 
 class Bench:
@@ -206,7 +207,7 @@ def _figures(costs: dict[str, list[Cost]]) -> dict[str, Any]:
             bound = BOUNDS.get(name)
             figures[f"of {name}"] = round(ratio, 3)
             if bound is not None:
-                figures[f"of {name}, at most {bound}"] = "holds" if ratio <= bound else "FAILS"
+                figures[f"of {name}, at most {bound}"] = bounds.verdict(holds=ratio <= bound)
     return figures
 
 
