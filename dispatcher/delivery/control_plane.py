@@ -38,7 +38,9 @@ class ControlPlane:
     def __init__(self, http: Send, account: Account, base_url: str) -> None:
         self._account = account
         user, password = account.credentials
-        self._http_client = TwilioHttpClient(http, URL(base_url), Throttler(rate_limit=LOOK_UPS_PER_SECOND, period=1.0))
+        self._http_client = ThrottledHttpClient(
+            http, URL(base_url), Throttler(rate_limit=LOOK_UPS_PER_SECOND, period=1.0)
+        )
         client = Client(user, password, account_sid=account.sid, http_client=self._http_client)
         self._resources = client.api.v2010.accounts(account.sid)
 
@@ -93,7 +95,7 @@ class ControlPlane:
             ) from error
 
 
-class TwilioHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package is untyped
+class ThrottledHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package is untyped
     """Lets the `twilio` package speak by *http*, to the host that the config names.
 
     The package's own client has no time-out at all, whatever it is told, and a pool of its own. *twilios_time* is what

@@ -1,6 +1,7 @@
 """Deadlines of many things by one timer: moving one costs a comparison."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from math import ceil, inf
 from typing import Generic, Protocol, TypeVar
 
@@ -35,37 +36,37 @@ class TimerWheel(Generic[T]):
     def set(self, thing: T, seconds: float) -> None:
         """Let *thing* be overdue in so many *seconds*, and not when it would have been before."""
         thing.deadline = self._clock.monotonic() + seconds
-        if thing.deadline < thing.looked_at:
+        if thing.deadline <= thing.looked_at - TICK:
             self._place(thing)
 
     @staticmethod
     def forget(thing: T) -> None:
         """Never tell of *thing* again."""
-        thing.looked_at = inf
+        thing.deadline = thing.looked_at = inf
 
-    def turn(self) -> list[T]:
-        """Return what is overdue; call it every `TICK`.
+    def turn(self) -> Iterator[T]:
+        """Yield what is overdue, but for what is set anew meanwhile; call it every `TICK`.
 
-        A turn that comes late, after the process was frozen, returns nothing, once: what would have met its deadline
-        may be there to be read, and a loop runs its timers first.
+        A turn that comes late, after the process was frozen, yields nothing, once: what would have met its deadline may
+        be there to be read, and a loop runs its timers first.
         """
         now = self._clock.monotonic()
         is_late, self._turned_at = now - self._turned_at > 3 * TICK, now
         if is_late and not self._hesitated:
             self._hesitated = True
-            return []
+            return
         self._hesitated = False
-        overdue: list[T] = []
+        due: list[T] = []
         for tick in [tick for tick in self._slots if tick <= now]:
             for thing in self._slots.pop(tick):
                 if thing.looked_at != tick:
                     continue  # it has moved to an earlier slot since
-                if thing.deadline <= now:
-                    thing.deadline = thing.looked_at = inf
-                    overdue.append(thing)
-                else:
+                if thing.deadline > now:
                     self._place(thing)
-        return overdue
+                else:
+                    thing.looked_at = inf
+                    due.append(thing)
+        yield from (thing for thing in due if thing.deadline <= now)
 
     def _place(self, thing: T) -> None:
         thing.looked_at = ceil(thing.deadline / TICK) * TICK

@@ -5,6 +5,7 @@
 import asyncio
 import select
 import socket
+import ssl
 from collections.abc import Callable
 from math import inf
 from typing import Any, cast
@@ -121,16 +122,17 @@ class Connection(asyncio.Protocol):
             self._fail("the answer is too large")
 
     def eof_received(self) -> None:
-        """Take the end of the connection for the end of an answer that does not say where it ends.
-
-        Over TLS this is the peer's signed word; where that is missing, only `connection_lost` is called.
-        """
-        if self._done is not None and self._has_head and not _says_where_it_ends(self._headers):
+        """Take the end of the connection for the end of an answer that does not say where it ends."""
+        if self._done is None or not self._has_head or _says_where_it_ends(self._headers):
+            return
+        tls = self._transport.get_extra_info("ssl_object")
+        if tls is None or _is_signed_off(tls):
             self._is_last = True
             self._conclude()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone(self)
+        del self._parser  # which knows us: nothing else would free the two but a collection
         cause = "" if exc is None else f" ({type(exc).__name__})"
         self._fail(f"the connection broke before the whole answer came{cause}")
 
@@ -189,3 +191,11 @@ class Connection(asyncio.Protocol):
 
 def _says_where_it_ends(headers: list[tuple[bytes, bytes]]) -> bool:
     return any(name.lower() in {b"content-length", b"transfer-encoding"} for name, _ in headers)
+
+
+def _is_signed_off(tls: ssl.SSLObject) -> bool:
+    """Say whether the other side has ended *tls* itself: asyncio's loop tells of a cut as of an end."""
+    try:
+        return not tls.read(1)
+    except ssl.SSLError:
+        return False

@@ -6,14 +6,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from asyncio_throttle.throttler import Throttler
 from twilio.base.exceptions import TwilioRestException
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
+from yarl import URL
 
+from dispatcher.clock import SystemClock
+from dispatcher.delivery.control_plane import ThrottledHttpClient
 from dispatcher.domain.segments import count_segments
 from dispatcher.simulator.carrier import messaging_service_sid
 from dispatcher.simulator.server import Simulator
+from dispatcher.transport.http import open_http
 
 MAIN, PROMO = "AC" + "1" * 32, "AC" + "2" * 32
 TOKEN = "main-token"
@@ -39,10 +44,20 @@ def client_for(simulator: Simulator) -> MakeClient:
     return make
 
 
+@pytest.fixture(params=["the package's own", "wire", "aiohttp"])
+async def http_client(request: pytest.FixtureRequest, simulator: Simulator) -> AsyncIterator[Any]:
+    """What the package speaks by: the same must come of it by our clients as by its own."""
+    if request.param not in {"wire", "aiohttp"}:
+        async with AsyncTwilioHttpClient() as http_client:
+            yield http_client
+        return
+    async with open_http(request.param, simulator.url, request_timeout=10.0, clock=SystemClock()) as send:
+        yield ThrottledHttpClient(send, URL(simulator.url), Throttler(rate_limit=1_000_000, period=1.0))
+
+
 @pytest.fixture
-async def client(client_for: MakeClient) -> AsyncIterator[Any]:
-    async with AsyncTwilioHttpClient() as http_client:
-        yield client_for(http_client=http_client)
+def client(client_for: MakeClient, http_client: Any) -> Any:
+    return client_for(http_client=http_client)
 
 
 def text(**changes: Any) -> dict[str, Any]:
@@ -103,19 +118,19 @@ async def test_a_refusal_raises_with_its_code(
 
 
 @pytest.mark.parametrize(("user", "password"), [(MAIN, "wrong"), (PROMO, "promo-token")])
-async def test_credentials_that_do_not_hold_are_refused(client_for: MakeClient, user: str, password: str) -> None:
-    async with AsyncTwilioHttpClient() as http_client:
-        client = client_for(user, password, MAIN, http_client=http_client)
-        with pytest.raises(TwilioRestException) as caught:
-            await client.messages.create_async(**text())
+async def test_credentials_that_do_not_hold_are_refused(
+    client_for: MakeClient, http_client: Any, user: str, password: str
+) -> None:
+    client = client_for(user, password, MAIN, http_client=http_client)
+    with pytest.raises(TwilioRestException) as caught:
+        await client.messages.create_async(**text())
     assert (caught.value.status, caught.value.code) == (401, 20003)
 
 
-async def test_a_parent_sends_for_its_subaccount(client_for: MakeClient) -> None:
-    async with AsyncTwilioHttpClient() as http_client:
-        client = client_for(account=PROMO, http_client=http_client)
-        sent = await client.messages.create_async(**text(from_="+12065550100"))
-        assert (await client.api.accounts(PROMO).fetch_async()).owner_account_sid == MAIN
+async def test_a_parent_sends_for_its_subaccount(client_for: MakeClient, http_client: Any) -> None:
+    client = client_for(account=PROMO, http_client=http_client)
+    sent = await client.messages.create_async(**text(from_="+12065550100"))
+    assert (await client.api.accounts(PROMO).fetch_async()).owner_account_sid == MAIN
     assert sent.account_sid == PROMO
 
 
@@ -165,13 +180,12 @@ async def test_lists_by_date_show_only_what_was_sent(client: Any) -> None:
         assert [message.sid for message in await client.messages.list_async(**asked)] == found
 
 
-async def test_a_message_of_another_account_is_not_found(client_for: MakeClient, client: Any) -> None:
+async def test_a_message_of_another_account_is_not_found(client_for: MakeClient, client: Any, http_client: Any) -> None:
     sid = (await client.messages.create_async(**text())).sid
-    async with AsyncTwilioHttpClient() as http_client:
-        promo = client_for(PROMO, "promo-token", http_client=http_client)
-        with pytest.raises(TwilioRestException) as caught:
-            await promo.messages(sid).fetch_async()
-        assert await promo.messages.list_async() == []
+    promo = client_for(PROMO, "promo-token", http_client=http_client)
+    with pytest.raises(TwilioRestException) as caught:
+        await promo.messages(sid).fetch_async()
+    assert await promo.messages.list_async() == []
     assert (caught.value.status, caught.value.code) == (404, 20404)
 
 

@@ -2,15 +2,19 @@
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
 from yarl import URL
 
 from dispatcher.transport.exchange import Head, NotWrittenError, Outcome, Reply, Send
 
+# Self-signed for `localhost`, and its own authority.
+CERTIFICATE = Path(__file__).parents[2] / "fixtures" / "tls" / "localhost.pem"
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -19,6 +23,7 @@ class Peer:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.asked: list[bytes] = []
         self._loop = asyncio.get_running_loop()
         self._unread = b""
 
@@ -31,7 +36,12 @@ class Peer:
         while len(self._unread) < size:
             self._unread += await self.some()
         body, self._unread = self._unread[:size], self._unread[size:]
+        self.asked.append(body)
         return body
+
+    async def begun(self) -> None:
+        """Come back when a request has begun to come."""
+        self._unread += await self._loop.sock_recv(self.sock, 1)
 
     async def some(self) -> bytes:
         if data := await self._loop.sock_recv(self.sock, 65536):
@@ -62,17 +72,23 @@ async def echo(peer: Peer, body: bytes) -> None:
 
 
 class RudeServer:
-    """Plays one of *scripts* for each request, and echoes when there is none left."""
+    """Plays one of *scripts* for each request, and echoes when there is none left.
 
-    def __init__(self, scripts: Sequence[Script], sock: socket.socket, tasks: asyncio.TaskGroup) -> None:
+    *at_once*: the scripts are played before a request is read.
+    """
+
+    def __init__(
+        self, scripts: Sequence[Script], socks: Sequence[socket.socket], tasks: asyncio.TaskGroup, *, at_once: bool
+    ) -> None:
         self.peers: list[Peer] = []
-        self.asked: list[bytes] = []
-        self.url = URL(f"http://127.0.0.1:{sock.getsockname()[1]}/")
+        self.url = URL(f"http://127.0.0.1:{socks[0].getsockname()[1]}/")
         self._scripts = deque(scripts)
+        self._at_once = at_once
         self._tasks = tasks
-        self._running = [tasks.create_task(self._accept(sock))]
+        self._running = [tasks.create_task(self._accept(sock)) for sock in socks]
 
     async def _accept(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
         while True:
             accepted, _ = await asyncio.get_running_loop().sock_accept(sock)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -81,9 +97,10 @@ class RudeServer:
 
     async def _attend(self, peer: Peer) -> None:
         with suppress(OSError, EOFError), peer.sock:
+            if self._at_once and self._scripts:
+                await self._scripts.popleft()(peer, b"")
             while peer.sock.fileno() != -1:
                 body = await peer.request()
-                self.asked.append(body)
                 await (self._scripts.popleft() if self._scripts else echo)(peer, body)
 
     def close(self) -> None:
@@ -92,24 +109,52 @@ class RudeServer:
 
 
 @asynccontextmanager
-async def serve(*scripts: Script) -> AsyncIterator[RudeServer]:
-    """Run a server until the context ends."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        sock.setblocking(False)
+async def serve(
+    *scripts: Script, at_once: bool = False, on: Sequence[str] = ("127.0.0.1",)
+) -> AsyncIterator[RudeServer]:
+    """Run a server until the context ends, at one port of each address that it is *on*."""
+    with ExitStack() as stack:
+        socks = [stack.enter_context(socket.create_server((on[0], 0)))]
+        port = socks[0].getsockname()[1]
+        socks += [stack.enter_context(socket.create_server((address, port))) for address in on[1:]]
         async with asyncio.TaskGroup() as tasks:
-            server = RudeServer(scripts, sock, tasks)
+            server = RudeServer(scripts, socks, tasks, at_once=at_once)
             try:
                 yield server
             finally:
                 server.close()
 
 
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serve_tls(handler: Handler, seen: list[str | None]) -> AsyncIterator[int]:
+    """Run a server of TLS; yield its port. The names that clients ask for go into *seen*."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.sni_callback = lambda _object, name, _context: seen.append(name)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, EOFError, ssl.SSLError):
+            await handler(reader, writer)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
 class Client:
     """Sends by *send*, and keeps all that each request was told, by its body."""
 
-    def __init__(self, send: Send, url: URL) -> None:
+    def __init__(self, send: Send, server: RudeServer | URL) -> None:
         self.told: defaultdict[bytes, list[Outcome]] = defaultdict(list)
         self._send = send
+        url = server if isinstance(server, URL) else server.url
         self._head = Head("POST", url, {"Content-Type": "application/x-www-form-urlencoded"})
         self._told_more = asyncio.Event()
 
