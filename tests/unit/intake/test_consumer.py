@@ -1,14 +1,23 @@
-"""What the intake takes in hand while the group hands partitions out anew."""
+"""What the intake takes in hand while the group hands partitions out anew, and what ends its work."""
 
 import asyncio
-from contextlib import nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 
 from dispatcher.clock import SystemClock
+from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import PriorityClass
 from dispatcher.domain.journal import Intent
@@ -44,6 +53,10 @@ class Log:
         assert partition == JOBS
         self.position = offset
 
+    def subscribe(self, topics: list[str], *, listener: Any) -> None:
+        assert topics == ["jobs"]
+        self.listener = listener
+
     async def commit(self, offsets: dict[TopicPartition, tuple[int, str]]) -> None:
         self.committed = offsets[JOBS]
 
@@ -60,6 +73,7 @@ def intake_of(log: Log, monkeypatch: pytest.MonkeyPatch, tasks: asyncio.TaskGrou
 
     monkeypatch.setattr(intake_consumer, "committed", no_commits)
     settings: dict[str, Any] = {
+        "open_consumer": lambda: nullcontext(log),
         "receive": lambda *_: None,
         "after_batch": lambda: None,
         "drain": nothing,
@@ -69,7 +83,6 @@ def intake_of(log: Log, monkeypatch: pytest.MonkeyPatch, tasks: asyncio.TaskGrou
         "history": SimpleNamespace(read=lambda _: asyncio.sleep(0, Recovered())),
     }
     intake = Intake(
-        open_consumer=lambda: nullcontext(log),
         ends=no_commits,
         admin=None,
         group_id="group",
@@ -98,7 +111,11 @@ async def test_what_a_read_brings_that_outlived_its_assignment_is_read_again(
 
     async with asyncio.TaskGroup() as tasks:
         intake = intake_of(
-            log, monkeypatch, tasks, resume=resume, receive=lambda _, record, __: taken.append(record.offset)
+            log,
+            monkeypatch,
+            tasks,
+            resume=resume,
+            receive=lambda _, records, __: taken.extend(record.offset for record in records),
         )
         await intake._assigned({JOBS})
         log.go_on.clear()
@@ -145,3 +162,83 @@ async def test_the_next_owner_reads_of_inherited_doubts_until_they_are_settled(m
         assert await committed_position() == "40"
         of_jobs[0].settle(9)
         assert await committed_position() == "50"
+
+
+async def test_what_comes_back_while_the_last_commit_is_under_way_is_no_longer_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a drain that took too long: its outcome might be written when another has the partition already."""
+    log = Log()
+    taken: list[PartitionOffsets] = []
+    owned: list[bool] = []
+
+    async def commit(offsets: dict[TopicPartition, tuple[int, str]]) -> None:
+        assert JOBS in offsets
+        owned.extend(offsets.is_owned for offsets in taken)
+
+    async with asyncio.TaskGroup() as tasks:
+        intake = intake_of(log, monkeypatch, tasks, receive=lambda offsets, _, __: taken.append(offsets))
+        await intake._assigned({JOBS})
+        await intake._poll()
+        monkeypatch.setattr(log, "commit", commit)
+        await intake._revoked({JOBS})
+    assert set(owned) == {False}
+
+
+async def test_a_kafka_that_is_away_ends_a_worker_that_begins_and_not_one_whose_consumer_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake_consumer, "RETRY_AFTER", 0)
+    log = Log()
+    stop = asyncio.Event()
+    ways: list[str] = ["works, then breaks", "away", "away", "works", "away"]
+
+    @asynccontextmanager
+    async def open_consumer() -> AsyncIterator[Log]:
+        way = ways.pop(0)
+        if way == "away":
+            raise KafkaUnavailableError
+        if way == "works":
+            stop.set()
+        yield log
+
+    async def break_down(*_: Any, **__: Any) -> dict[Any, Any]:
+        if log.held.is_set():
+            raise KafkaConnectionError
+        log.held.set()
+        return {}
+
+    monkeypatch.setattr(log, "getmany", break_down)
+    async with asyncio.TaskGroup() as tasks:
+        await intake_of(log, monkeypatch, tasks, open_consumer=open_consumer).run(stop)
+        stop.clear()
+        with pytest.raises(KafkaUnavailableError):
+            await intake_of(log, monkeypatch, tasks, open_consumer=open_consumer).run(stop)
+    assert ways == []
+
+
+@pytest.mark.parametrize("error", [TopicAuthorizationFailedError("jobs"), GroupAuthorizationFailedError("group")])
+async def test_who_may_not_read_is_told_so_at_once(monkeypatch: pytest.MonkeyPatch, error: KafkaError) -> None:
+    log = Log()
+    monkeypatch.setattr(log, "getmany", AsyncMock(side_effect=error))
+    with pytest.raises(ExceptionGroup) as raised:
+        async with asyncio.TaskGroup() as tasks:
+            await intake_of(log, monkeypatch, tasks).run(asyncio.Event())
+    assert raised.group_contains(DispatcherError, match="does not let this worker read", depth=2)
+
+
+async def test_a_commit_that_hangs_does_not_outlive_its_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake_consumer, "COMMIT_PATIENCE", 0)
+    log = Log()
+    stop = asyncio.Event()
+
+    async def hang(_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(log, "commit", hang)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(intake_of(log, monkeypatch, tasks).run(stop))
+        while not running.done() and not hasattr(log, "listener"):  # noqa: ASYNC110 - it subscribes as its first step
+            await asyncio.sleep(0)
+        await log.listener.on_partitions_assigned([JOBS])
+        stop.set()
