@@ -28,7 +28,6 @@ from dispatcher.engine.reconciler import Reconciler
 from dispatcher.intake.callbacks import CallbackLog
 from dispatcher.intake.consumer import Intake
 from dispatcher.intake.control import ControlReader
-from dispatcher.intake.offsets import PartitionOffsets
 from dispatcher.intake.recovery import History, Recovered
 from dispatcher.outcomes.publisher import Publisher
 from dispatcher.outcomes.results import Outcomes
@@ -102,7 +101,7 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, p
             partitions=kafka.partitions,
             clock=clock,
             tasks=tasks,
-            receive=worker.receive,
+            receive=worker.pipeline.receive,
             after_batch=worker.driver.wake,
             drain=worker.drain,
             abandon=worker.abandon,
@@ -179,17 +178,6 @@ class Worker:
             send=self.api.send,
         )
         self.driver = Driver(self.pipeline, clock)
-
-    def receive(self, offsets: PartitionOffsets, record: Any, priority: int) -> None:
-        """Take a record of Kafka's in hand."""
-        self.pipeline.receive(
-            offsets,
-            record.offset,
-            key=record.key,
-            value=record.value,
-            appended_at=record.timestamp / 1000,
-            priority=priority,
-        )
 
     def positions(self, index: int) -> tuple[int, int]:
         """Return where a new owner of partition *index* would have to start in the journal and in the results."""

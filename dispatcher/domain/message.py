@@ -31,6 +31,15 @@ class Origin(Protocol):
         """The job at *offset* needs nothing more."""
 
 
+class Record(Protocol):
+    """A record as Kafka brings it; *timestamp* is when it was appended, in milliseconds of the epoch."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+
+
 class Message(msgspec.Struct, kw_only=True, gc=False):
     """One job in our hands. *priority* is the index of its class.
 

@@ -31,7 +31,7 @@ from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import Fleet, PriorityClass, Sender
 from dispatcher.domain.job import Job
 from dispatcher.domain.journal import Intent
-from dispatcher.domain.message import Message, Origin
+from dispatcher.domain.message import Message, Origin, Record
 from dispatcher.domain.outcome import Position, Status
 from dispatcher.domain.phone import country_prefix
 from dispatcher.domain.rate import Rate
@@ -119,29 +119,30 @@ class Pipeline:
 
     # ------------------------------------------------------------------ in
 
-    def receive(
-        self,
-        origin: Origin,
-        offset: int,
-        *,
-        key: bytes | None,
-        value: bytes | None,
-        appended_at: float,
-        priority: int,
-    ) -> None:
-        """Take the record at *offset* of *origin*, of the priority class with that index, in hand.
-
-        *appended_at* is its time in Kafka, in seconds of the epoch.
-        """
-        try:
-            job = self._job_in(value)
-        except NotAJobError as error:
-            self._outcomes.bury(origin, offset, key, value, str(error))
-            return
-        self._received[priority].inc()
-        cost = 1 if job.media_urls else count_segments(job.body or "")
-        message = Message(job=job, origin=origin, offset=offset, priority=priority, cost=cost, appended_at=appended_at)
+    def receive(self, origin: Origin, records: Iterable[Record], priority: int) -> None:
+        """Take *records* of *origin*, of the priority class with that index, in hand."""
         now = self._clock.now()
+        jobs = 0
+        for record in records:
+            try:
+                job = self._job_in(record.value)
+            except NotAJobError as error:
+                self._outcomes.bury(origin, record.offset, record.key, record.value, str(error))
+                continue
+            jobs += 1
+            message = Message(
+                job=job,
+                origin=origin,
+                offset=record.offset,
+                priority=priority,
+                cost=1 if job.media_urls else count_segments(job.body or ""),
+                appended_at=record.timestamp / 1000,
+            )
+            self._take_in_hand(message, now)
+        self._received[priority].inc(jobs)
+
+    def _take_in_hand(self, message: Message, now: datetime) -> None:
+        job, origin, offset = message.job, message.origin, message.offset
         place = Position(origin.topic, origin.partition, offset)
         seen = self._repeats.seen_before(job.id, place, self._clock.monotonic())
         if self._recovered and (intent := self._recovered.pop((origin.topic, origin.partition, offset), None)):

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -76,9 +76,10 @@ class Desk:
 
         await until(is_replaced, within=60, what="another consumer")
 
-    def receive(self, offsets: PartitionOffsets, record: Any, _: int) -> None:
-        self.taken.append(record.value)
-        offsets.settle(record.offset)
+    def receive(self, offsets: PartitionOffsets, records: Sequence[Any], _: int) -> None:
+        for record in records:
+            self.taken.append(record.value)
+            offsets.settle(record.offset)
         if self.spoil is not None:
             self.spoil(self.consumers[-1])
 
@@ -173,6 +174,7 @@ async def test_when_another_consumer_does_not_help_the_sentence_says_what_stands
     assert sentence_of(raised.value).startswith(mechanism.value)
 
 
+@pytest.mark.slow
 async def test_a_kafka_that_is_frozen_is_waited_for_and_one_that_restarts_too(unique: Callable[[str], str]) -> None:
     with capture_logs() as log, LocalKafka() as broker:
         desk = Desk(broker.address, unique)

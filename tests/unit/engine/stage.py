@@ -1,6 +1,7 @@
 """A pipeline on a stage: its clock, its Kafka and its Twilio are in the test's hand."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -73,6 +74,16 @@ class _Journal:
         self.voided.append(offset)
 
 
+@dataclass(slots=True, kw_only=True)
+class Arrived:
+    """A record of Kafka's."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+
+
 class Stage:
     """Runs a pipeline over *fleet*. Twilio says what *twilio* returns for a request, *latency* seconds later.
 
@@ -130,14 +141,9 @@ class Stage:
         return offset
 
     def receive_bytes(self, value: bytes | None, priority: int = 1, *, offset: int | None = None) -> None:
-        self.pipeline.receive(
-            self.desk,
-            next(self._offsets) if offset is None else offset,
-            key=b"key",
-            value=value,
-            appended_at=self.clock.now().timestamp(),
-            priority=priority,
-        )
+        offset = next(self._offsets) if offset is None else offset
+        record = Arrived(offset=offset, key=b"key", value=value, timestamp=int(self.clock.epoch() * 1000))
+        self.pipeline.receive(self.desk, [record], priority)
 
     def reply(self, request: Request, reply: Reply) -> None:
         """Twilio answers *request*, which it had been silent about, now."""
