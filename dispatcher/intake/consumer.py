@@ -39,7 +39,7 @@ ANSWER_WITHIN = 5.0
 # would throw away what was prefetched.
 NOTHING = TopicPartition("", -1)
 
-Receive = Callable[[PartitionOffsets, Any, int], None]
+Receive = Callable[[PartitionOffsets, Sequence[Any], int], None]
 Open = Callable[[], AbstractAsyncContextManager[Any]]
 Ends = Callable[[Collection[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
 
@@ -256,10 +256,9 @@ class Intake:
                 self._consumer.seek(partition, offsets.position)
 
     def _take(self, offsets: PartitionOffsets, records: Sequence[Any], priority: int) -> None:
-        for record in records:
-            self._record_bytes += 0.001 * (len(record.value or b"") - self._record_bytes)
-            if offsets.take(record.offset):
-                self._receive(offsets, record, priority)
+        size = sum(len(record.value or b"") for record in records) / len(records)
+        self._record_bytes += min(1.0, 0.001 * len(records)) * (size - self._record_bytes)
+        self._receive(offsets, [record for record in records if offsets.take(record.offset)], priority)
 
     def _with_room(self) -> list[TopicPartition]:
         """Return the partitions of which more may be taken in hand."""
