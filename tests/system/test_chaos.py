@@ -7,7 +7,6 @@ import random
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +81,16 @@ async def finish(stage: Stage, count: int, *hands: Hand, rate: int = RATE) -> No
 
     Then stop *hands*.
     """
+    loop = asyncio.get_running_loop()
     left = count - await stage.count(stage.config["topics"]["results"])
+    deadline = loop.time() + left / rate + HEALED
 
     async def is_settled() -> bool:
         return await stage.lag() == 0
 
-    async with asyncio.timeout(left / rate + HEALED) as patience:
-        await stage.wait_for_results(count, within=inf)
-        await until(is_settled, within=inf, what="a lag of 0")
-    deadline = patience.when()
-    assert deadline is not None
-    log.info("healed %.0f s before the deadline", deadline - asyncio.get_running_loop().time())
+    await stage.wait_for_results(count, within=deadline - loop.time())
+    await until(is_settled, within=deadline - loop.time(), what="a lag of 0")
+    log.info("healed %.0f s before the deadline", deadline - loop.time())
     for hand in hands:
         # 130: it was asked to end before it had begun.
         assert await hand.process.stop() in {0, 130}, hand.process.log.read_text(encoding="utf-8")[-3000:]
