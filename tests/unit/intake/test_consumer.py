@@ -115,7 +115,7 @@ async def test_what_a_read_brings_that_outlived_its_assignment_is_read_again(
             monkeypatch,
             tasks,
             resume=resume,
-            receive=lambda _, record, __: taken.append(record.offset),
+            receive=lambda _, records, __: taken.extend(record.offset for record in records),
         )
         await intake._assigned({JOBS})
         log.go_on.clear()
