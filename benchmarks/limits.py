@@ -108,7 +108,7 @@ def _entering(limiter: Any) -> Take:
 
 LIMITERS: Final[dict[str, Callable[[], Take]]] = {
     "asyncio-throttle": _asyncio_throttle,
-    "asyncio-throttle, slices of 100 ms": _asyncio_throttle_sliced,
+    "asyncio-throttle, 100 ms": _asyncio_throttle_sliced,
     "aiolimiter": _aiolimiter,
     "pyrate-limiter": _pyrate_limiter,
 }

@@ -29,15 +29,13 @@ import psutil
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from benchmarks import bounds, report
-from benchmarks.peers.contenders import OURS, Contender, contenders_of
+from benchmarks.peers.contenders import BOUNDS, OURS, Contender, contenders_of
 from benchmarks.stage import MAIN, PARTITIONS, Process, Stage, free_port, job, open_stage, until
 from dispatcher.broker.local_kafka import LocalKafka
 from dispatcher.clock import SystemClock
 
 CONNECTIONS: Final = 128
 POLL: Final = 0.01
-# What the dispatcher may cost, as a part of what others cost.
-BOUNDS: Final = {"Go net/http": 1.0, "twilio SDK": 0.25, "aiohttp tuned": 0.5}
 
 clock = SystemClock()
 
@@ -52,10 +50,10 @@ class Scene:
 
 
 SCENES: Final = {
-    "http": Scene("http", 0.0, 60_000),
-    "tls": Scene("https", 0.0, 60_000),
-    "http-50ms": Scene("http", 0.05, 20_000),
-    "tls-50ms": Scene("https", 0.05, 20_000),
+    "http": Scene("http", 0.0, 40_000),
+    "tls": Scene("https", 0.0, 40_000),
+    "http-50ms": Scene("http", 0.05, 12_000),
+    "tls-50ms": Scene("https", 0.05, 12_000),
 }
 
 

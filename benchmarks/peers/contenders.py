@@ -11,6 +11,8 @@ from typing import Final
 from benchmarks.stage import MAIN, Process, Stage
 
 OURS: Final = "dispatcher"
+# What the dispatcher may cost, as a part of what others cost.
+BOUNDS: Final = {"Go net/http": 1.0, "twilio SDK": 0.25, "aiohttp tuned": 0.5}
 _GO: Final = Path(__file__).parent / "go"
 
 
@@ -55,8 +57,8 @@ def contenders_of(folder: Path) -> list[Contender]:
     return [
         Contender(OURS),
         *_go(folder),
-        Contender("aiohttp tuned", ("-m", "benchmarks.peers.aiohttp_tuned"), part=0.7),
-        Contender("twilio SDK", ("-m", "benchmarks.peers.sdk"), part=0.3),
+        Contender("aiohttp tuned", ("-m", "benchmarks.peers.aiohttp_tuned"), part=0.5),
+        Contender("twilio SDK", ("-m", "benchmarks.peers.sdk"), part=0.25),
     ]
 
 
