@@ -256,6 +256,11 @@ class Stage:
             report: dict[str, Any] = await response.json()
             return report
 
+    async def turn_knobs(self, **knobs: float) -> None:
+        """Change how the stand-in behaves, by names of `SimulatorSettings`."""
+        async with self.http.post(f"{self.simulator_url}/_simulator/knobs", json=knobs) as response:
+            response.raise_for_status()
+
     async def accepted(self) -> list[dict[str, Any]]:
         """Return the stand-in's log of accepted messages, in order."""
         log: list[dict[str, Any]] = []
