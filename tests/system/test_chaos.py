@@ -353,7 +353,7 @@ async def test_twilio_storms(broker: LocalKafka, tmp_path: Path, faults: dict[st
     async with chaos(tmp_path, broker, in_doubt=in_doubt, simulator={"faults": faults}) as stage:
         ids = await publish(stage, count)
         hands = [await hire(stage, "one"), await hire(stage, "two")]
-        # Milder ones are done by then. Where every tenth is answered 429, few requests at once are what Twilio asks for.
+        # Milder ones are done by then; where every tenth is answered 429, Twilio asks for few requests at once.
         await asyncio.sleep(30)
         await stage.turn_knobs(**{f"{fault}_share": 0.0 for fault in faults})
         await finish(stage, count, *hands)
