@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import httptools
 
-from dispatcher.transport.exchange import LARGEST_BODY, LARGEST_HEAD, Done, NoReplyError, Reply
+from dispatcher.transport.exchange import LARGEST_BODY, LARGEST_HEAD, Done, NoReplyError, Outcome, Reply
 
 # With its chunks' sizes and trailers; who sends more wants us to run out of memory.
 _LARGEST_ANSWER = 2 * (LARGEST_HEAD + LARGEST_BODY)
@@ -74,8 +74,8 @@ class Connection(asyncio.Protocol):
     def write(self, request: bytes, tag: Any, done: Done) -> None:
         """Write *request*, and call *done* with what comes of it.
 
-        It reaches the kernel within this call: asyncio and uvloop (since 0.22, over TLS too) put off nothing but what
-        the kernel does not take.
+        It reaches the kernel within this call: neither asyncio nor uvloop 0.23 puts off more than what the kernel does
+        not take, over TLS either.
         """
         self._tag = tag
         self._done = done
@@ -108,9 +108,9 @@ class Connection(asyncio.Protocol):
         self._fed += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError:  # a bug of ours: the loop tells of it
-            self.close()
-            raise
+        except httptools.HttpParserCallbackError as bug:
+            _raise_in_the_loop(bug)
+            self._trouble = "reading it failed"
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._is_last = True  # the answer may be whole, and what follows it wrong
             self._trouble = self._trouble or "what came is not HTTP"
@@ -123,12 +123,13 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Take the end of the connection for the end of an answer that does not say where it ends."""
-        if self._done is None or not self._has_head or _says_where_it_ends(self._headers):
-            return
-        tls = self._transport.get_extra_info("ssl_object")
-        if tls is None or _is_signed_off(tls):
-            self._is_last = True
-            self._conclude()
+        if self._done is None:
+            self.close()
+        elif self._has_head and not _says_where_it_ends(self._headers):
+            tls = self._transport.get_extra_info("ssl_object")
+            if tls is None or _is_signed_off(tls):
+                self._is_last = True
+                self._conclude()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone(self)
@@ -180,13 +181,29 @@ class Connection(asyncio.Protocol):
             self.close()
         else:
             self._free(self)
-        done(tag, reply)
+        _tell(done, tag, reply)
 
     def _fail(self, why: str) -> None:
         tag, done = self._tag, self._done
         self.close()
         if done is not None:
-            done(tag, NoReplyError(why))
+            _tell(done, tag, NoReplyError(why))
+
+
+def _tell(done: Done, tag: Any, outcome: Outcome) -> None:
+    try:
+        done(tag, outcome)
+    except Exception as bug:  # noqa: BLE001 - it is raised, elsewhere
+        _raise_in_the_loop(bug)
+
+
+def _raise_in_the_loop(bug: Exception) -> None:
+    """Raise *bug* where it ends the process: of what a protocol's method raises, loops only log, or not even that."""
+
+    def raise_it() -> None:
+        raise bug
+
+    asyncio.get_running_loop().call_soon(raise_it)
 
 
 def _says_where_it_ends(headers: list[tuple[bytes, bytes]]) -> bool:

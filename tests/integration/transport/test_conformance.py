@@ -10,8 +10,8 @@ from typing import Literal
 import pytest
 
 from dispatcher.clock import SystemClock
-from dispatcher.transport.exchange import LARGEST_BODY, LARGEST_HEAD, Send
-from dispatcher.transport.http import open_http
+from dispatcher.transport.exchange import LARGEST_BODY, LARGEST_HEAD, Head, Send
+from dispatcher.transport.http import ask, open_http
 from tests.integration.transport.rude import Client, Peer, RudeServer, Script, echo, serve, turns
 
 Kind = Literal["wire", "aiohttp"]
@@ -32,7 +32,7 @@ NOT_TRIED = "not tried"
 
 
 def client(
-    kind: Kind, server: RudeServer, *, request_timeout: float = 10.0, may_write: Callable[[], bool] = lambda: True
+    kind: Kind, server: RudeServer, *, request_timeout: float = 60.0, may_write: Callable[[], bool] = lambda: True
 ) -> AbstractAsyncContextManager[Send]:
     return open_http(kind, str(server.url), request_timeout=request_timeout, clock=SystemClock(), may_write=may_write)
 
@@ -194,6 +194,17 @@ async def test_what_a_caller_is_told(kind: Kind, case: Case) -> None:
             assert await asking.ask(b"second") == expected.second
             assert len(server.peers) == (1 if expected.serves_on else 2)
         assert [len(told) for told in asking.told.values()] == [1, 1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_answers_headers_are_those_of_its_own_head(kind: Kind) -> None:
+    hints = b"HTTP/1.1 103 Hints\r\nRetry-After: 1\r\n\r\n"
+    refusal = (
+        b"HTTP/1.1 429 Too Many\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nRetry-After: 2\r\n\r\n"
+    )
+    async with serve(says(hints + refusal)) as server, client(kind, server) as send:
+        reply = await ask(send, Head("POST", server.url, {}), b"first")
+        assert list(reply.headers) == [(b"A", b"b"), (b"Transfer-Encoding", b"chunked")]
 
 
 @pytest.mark.parametrize("kind", KINDS)

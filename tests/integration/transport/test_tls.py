@@ -11,7 +11,7 @@ from dispatcher.clock import SystemClock
 from dispatcher.transport import session, wire_dial
 from dispatcher.transport.exchange import Send
 from dispatcher.transport.http import open_http
-from tests.integration.transport.rude import CERTIFICATE, Client, Handler, Peer, serve, serve_tls
+from tests.integration.transport.rude import CERTIFICATE, Client, Handler, Peer, serve, serve_tls, turns
 
 Kind = Literal["wire", "aiohttp"]
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -87,6 +87,17 @@ async def test_the_end_of_an_answer_is_what_was_signed(
         asking = Client(send, URL(f"https://localhost:{port}/"))
         assert await asking.ask(b"first") == told
         assert len(asking.told[b"first"]) == 1
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("then", ["close", "cut"])
+async def test_a_connection_that_has_ended_since_is_not_used(kind: Kind, then: Literal["close", "cut"]) -> None:
+    async with serve_tls(says(ANSWER, then=then), []) as port, client(kind) as send:
+        asking = Client(send, URL(f"https://localhost:{port}/"))
+        for _ in range(3):
+            assert await asking.ask(b"first") == (200, b"{}")
+            asking.told.clear()
+            await turns(20)
 
 
 @pytest.mark.usefixtures("trusted")

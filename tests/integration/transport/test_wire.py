@@ -11,7 +11,7 @@ import pytest
 from yarl import URL
 
 from dispatcher.clock import Clock, SystemClock
-from dispatcher.transport.exchange import KEEP_ALIVE, Send
+from dispatcher.transport.exchange import KEEP_ALIVE, Head, Send
 from dispatcher.transport.timer_wheel import TICK
 from dispatcher.transport.wire_client import open_wire
 from dispatcher.transport.wire_dial import NAMES_HOLD
@@ -159,6 +159,25 @@ async def test_what_is_in_flight_at_the_end_is_reset_and_told_nothing() -> None:
         await turns(10)
         assert ends == [ConnectionResetError]
         assert not asking.told
+
+
+@pytest.mark.parametrize("bug", [ValueError("a bug"), TimeoutError("one that a loop takes for the network's")])
+async def test_what_whoever_is_told_raises_ends_the_process(bug: Exception) -> None:
+    raised: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
+
+    def done(*_: Any) -> None:
+        raise bug
+
+    async with serve() as server, client() as send:
+        send(Head("POST", server.url, {}), b"first", None, done)
+        async with asyncio.timeout(10):
+            while not raised:
+                await turns(1)
+        assert await Client(send, server).ask(b"second") == (200, b"second")
+        assert len(server.peers) == 1
+    # `app.process` leaves when a callback of the loop has raised, which has a handle.
+    assert [(context["exception"], "handle" in context) for context in raised] == [(bug, True)]
 
 
 class Names:

@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 from math import inf
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.transport.timer_wheel import TICK, TimerWheel
@@ -33,6 +33,7 @@ STEPS = st.lists(
 )
 
 
+@settings(max_examples=150, deadline=None)
 @given(STEPS, st.floats(0, 1))
 def test_a_thing_is_told_once_after_its_last_deadline_and_within_two_ticks(
     steps: list[tuple[str, int, float]], offset: float

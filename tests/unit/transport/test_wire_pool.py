@@ -3,11 +3,12 @@
 import asyncio
 import socket
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -170,6 +171,7 @@ async def play(world: World, draw: Draw) -> None:
     await settle()
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_whatever_a_server_does_each_request_is_told_once_and_what_is_its_own(data: st.DataObject) -> None:
     async def run() -> World:
@@ -188,3 +190,46 @@ def test_whatever_a_server_does_each_request_is_told_once_and_what_is_its_own(da
         assert any(tag in line.written for line in world.lines) != isinstance(outcome, NotWrittenError)
         if isinstance(outcome, Reply):
             assert not any(other in outcome.body for other in TAGS if other != tag)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        world = World(stack, tasks)
+        yield world
+        world.pool.close()
+
+
+async def test_a_request_that_another_connection_took_is_not_told_of_its_own_that_was_refused(world: World) -> None:
+    first, second = TAGS[:2]
+    world.send(first)
+    await settle()
+    world.refuses = True
+    world.send(second)
+    world.lines[0].connection.data_received(answer(first, "length"))
+    assert world.lines[0].written.endswith(second)
+    await settle()
+    assert second not in world.told
+    world.lines[0].connection.data_received(answer(second, "length"))
+    assert isinstance(world.told[second][0], Reply)
+
+
+async def test_whoever_waits_longest_is_told_that_a_connection_was_refused(world: World) -> None:
+    world.refuses = True
+    for tag in TAGS[:2]:
+        world.send(tag)
+    await settle()
+    assert [tag for tag, told in world.told.items() if isinstance(told[0], NotWrittenError)] == TAGS[:2]
+
+
+async def test_a_closed_fence_lets_nobody_wait_for_ever(world: World) -> None:
+    world.may_write = False
+    for tag in TAGS:
+        world.send(tag)
+    assert not world.told  # never from within `send`
+    await settle()
+    assert {tag: type(told[0]) for tag, told in world.told.items()} == dict.fromkeys(TAGS, NotWrittenError)
+    world.may_write = True
+    world.told.clear()
+    world.send(TAGS[0])
+    assert any(line.written.endswith(TAGS[0]) for line in world.lines)
