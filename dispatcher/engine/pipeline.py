@@ -53,7 +53,7 @@ log = structlog.get_logger()
 # ledger and an acknowledgement of Kafka's; the shorter, the less is in doubt after a crash.
 AHEAD = 0.050
 # The same text to the same recipient may come from two jobs: so many SIDs are remembered to tell them apart.
-REMEMBERED_SIDS = 20_000
+REMEMBERED_SIDS = 50_000
 # A family that sends more than Twilio allows it pauses for so many seconds.
 FAMILY_PAUSE = 1.0
 
@@ -106,7 +106,8 @@ class Pipeline:
         self._dedup_horizon = dedup_horizon
         self._repeats = Repeats(dedup_horizon)
         self._recovered: dict[tuple[str, int, int], Intent] = {}
-        self._sids: dict[str, None] = {}
+        # Whose message each is, by the job's id; of what a former owner sent that is not known.
+        self._sids: dict[str, str | None] = {}
         self._later: list[tuple[datetime, int, Message]] = []
         self._order = count()
         self._families = {name: account.family for name, account in fleet.accounts.items()}
@@ -186,7 +187,7 @@ class Pipeline:
         self._recovered = intents
         self._repeats.start_with(seen, self._clock.monotonic())
         for sid in sids:
-            self._remember(sid)
+            self._remember(sid, None)
 
     def halt(self) -> None:
         """Let nothing leave any more; `quiet` is set once what is in flight has come back."""
@@ -340,7 +341,7 @@ class Pipeline:
         lane.accept(message, now)
         _requests(lane.sender.account, "accepted").inc()
         _segments(lane.sender.number).inc(segments or message.cost)
-        self._remember(sid)
+        self._remember(sid, message.job.id)
         self._outcomes.conclude(message, "accepted", sid=sid, segments=segments or message.cost)
 
     def _declined(self, message: Message, lane: Lane, verdict: Declined, now: float) -> None:
@@ -461,7 +462,7 @@ class Pipeline:
         if self._halted:
             return
         metrics.DOUBTS.labels(how).inc()
-        self._remember(sid)
+        self._remember(sid, doubt.message.job.id)
         self._outcomes.conclude(doubt.message, "accepted", sid=sid, segments=segments or doubt.message.cost)
 
     def not_found(self, doubt: Doubt) -> None:
@@ -477,12 +478,15 @@ class Pipeline:
             self._retract(message)
             self._place(message)
 
-    def knows_sid(self, sid: str) -> bool:
-        """Say whether *sid* is known to be another job's."""
-        return sid in self._sids
+    def is_of_another(self, sid: str, job: str) -> bool:
+        """Say whether *sid* is known to be another's than the *job*'s.
 
-    def _remember(self, sid: str) -> None:
-        self._sids[sid] = None
+        The job's own may be known: Twilio said it, and the result did not come to Kafka before the partition went.
+        """
+        return sid in self._sids and self._sids[sid] != job
+
+    def _remember(self, sid: str, job: str | None) -> None:
+        self._sids[sid] = job
         if len(self._sids) > REMEMBERED_SIDS:
             del self._sids[next(iter(self._sids))]
 

@@ -87,7 +87,7 @@ class Reconciler:
             body=job.body or "",
             media=len(job.media_urls),
             within=self._clock.monotonic() - doubt.left_at,
-            is_taken=self._pipeline.knows_sid,
+            is_taken=lambda sid: self._pipeline.is_of_another(sid, job.id),
         )
         if message is not None:
             self._pipeline.found(doubt, message.sid, message.segments, "list")

@@ -378,7 +378,18 @@ def test_what_was_found_at_twilio_is_accepted() -> None:
     [doubt] = stage.pipeline.doubts.due(stage.clock.monotonic())
     stage.pipeline.found(doubt, "SM1", 0, "list")
     assert [(result.status, result.sid, result.segments) for result in stage.results] == [("accepted", "SM1", 1)]
-    assert stage.pipeline.knows_sid("SM1")
+    assert stage.pipeline.is_of_another("SM1", "another")
+
+
+def test_a_message_is_no_others_when_its_partition_comes_back_before_its_result_was_written() -> None:
+    """Its SID is known here: Twilio said it to this very worker."""
+    stage = Stage(two_senders())
+    stage.receive()
+    stage.run(1)
+    [result] = stage.results
+    assert result.sid is not None
+    assert not stage.pipeline.is_of_another(result.sid, result.id)
+    assert stage.pipeline.is_of_another(result.sid, "another")
 
 
 @pytest.mark.parametrize(("policy", "status", "requests"), [("unknown", "unknown", 1), ("resend", "accepted", 2)])
