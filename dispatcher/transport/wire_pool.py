@@ -38,7 +38,7 @@ class Pool:
         self._call_soon = asyncio.get_running_loop().call_soon
         self._connections: set[Connection] = set()
         self._idle: dict[Connection, None] = {}
-        # For each one that waits a connection is being opened; whichever is free first takes it.
+        # For each that waits a connection is being opened, or more; whichever connection is free first takes it.
         self._waiting: deque[tuple[Head, bytes, Any, Done]] = deque()
         self._opening: set[asyncio.Task[None]] = set()
 
@@ -52,7 +52,8 @@ class Pool:
                 return
             connection.close()
         self._waiting.append((head, body, tag, done))
-        self._opening.add(self._tasks.create_task(self._open(), name=f"connecting-to-{head.origin.host}"))
+        if len(self._waiting) > len(self._opening):
+            self._opening.add(self._tasks.create_task(self._open(), name=f"connecting-to-{head.origin.host}"))
 
     def close(self) -> None:
         """Close every connection; what is in flight is given up without a word."""

@@ -5,6 +5,7 @@ import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -62,6 +63,9 @@ class World:
         self.lines: list[Line] = []
         self.told: defaultdict[bytes, list[Outcome]] = defaultdict(list)
         self.sent: set[bytes] = set()
+        self.dialled = 0
+        self.may_connect = asyncio.Event()
+        self.may_connect.set()
         self.refuses = False
         self.may_write = True
         self.then: bytes | None = None
@@ -71,7 +75,8 @@ class World:
         )
 
     async def _dial(self, free: Free, gone: Free) -> Connection:
-        await asyncio.sleep(0)
+        self.dialled += 1
+        await self.may_connect.wait()
         if self.refuses:
             raise ConnectionRefusedError
         ours, theirs = (self._stack.enter_context(end) for end in socket.socketpair())
@@ -233,3 +238,15 @@ async def test_a_closed_fence_lets_nobody_wait_for_ever(world: World) -> None:
     world.told.clear()
     world.send(TAGS[0])
     assert any(line.written.endswith(TAGS[0]) for line in world.lines)
+
+
+async def test_no_more_connections_are_opened_than_there_are_requests_at_once(world: World) -> None:
+    world.send(TAGS[0])
+    await settle()
+    world.may_connect.clear()
+    for tag, following in pairwise(TAGS):
+        # While one is under way another waits: for this line, or for the one that is being opened.
+        world.send(following)
+        await settle()
+        world.lines[0].connection.data_received(answer(tag, "length"))
+    assert world.dialled == 2
