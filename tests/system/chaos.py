@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -256,13 +257,27 @@ async def judge(
         "driven over the rate": [one for one in overruns(report) if not (bunched and "segments in a second" in one)],
     }
     wrong = {what: (len(those), those[:5]) for what, those in found.items() if those}
-    assert wrong == {}, f"{wrong}; {dict(statuses)}"
+    assert wrong == {}, f"{wrong}; {dict(statuses)}; {fullest_second(texts)}"
     if in_doubt == "resend":
         assert statuses == {"accepted": len(published)}
     else:
         assert statuses["accepted"] + statuses["unknown"] == len(published), statuses
         assert statuses["unknown"] <= MAX_CONCURRENCY * crashes, statuses
     return statuses
+
+
+def fullest_second(texts: Sequence[Mapping[str, Any]]) -> str:
+    """Say of the second that holds most how many came from whom, and whether a stall had bunched them."""
+    times = [text["at"] for text in texts]
+    first, last = max(
+        ((first, bisect_right(times, at + 1.0)) for first, at in enumerate(times)), key=lambda span: span[1] - span[0]
+    )
+    senders = Counter(text["receiver"].removeprefix(NOBODY).split("/")[1] for text in texts[first:last])
+    crowds = Counter(int((at - times[first]) / 0.01) for at in times[first:last])
+    return (
+        f"fullest second: {last - first} from {dict(senders)}, {times[first] - times[0]:.1f} s after the first; before "
+        f"it nothing for {times[first] - times[max(0, first - 1)]:.3f} s; its fullest 10 ms: {crowds.most_common(3)}"
+    )
 
 
 def trespasses(
