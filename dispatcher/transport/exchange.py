@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+from multidict import CIMultiDict
 from yarl import URL
 
 # Below what servers and load balancers keep open: a POST on a connection that was just closed is in doubt.
@@ -45,7 +46,7 @@ class Head:
             raise ValueError("a header with a line break would be two")
         self.method = method
         self.url = url
-        self.headers = headers
+        self.headers = CIMultiDict(headers)
         self.origin = Origin(url.raw_host, url.port, url.scheme == "https")
         self._bytes = "\r\n".join(lines).encode("latin-1")
 

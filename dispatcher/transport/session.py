@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-from multidict import CIMultiDict
 
 from dispatcher.transport.exchange import (
     CONNECT_TIMEOUT,
@@ -89,11 +88,9 @@ class _Slots:
             await idle
 
     async def _exchange(self, head: Head, body: bytes) -> Outcome:
-        # A multidict for each request would be made from a dict.
-        headers = head.headers if isinstance(head.headers, CIMultiDict) else CIMultiDict(head.headers)
         try:
             async with self._session.request(
-                head.method, head.url, data=body or None, headers=headers, allow_redirects=False
+                head.method, head.url, data=body or None, headers=head.headers, allow_redirects=False
             ) as response:
                 return Reply(response.status, response.raw_headers, await _read(response))
         except FenceClosedError:

@@ -24,7 +24,8 @@ class Connection(asyncio.Protocol):
 
     *free* is called when it may carry the next one, just before `done` hears of the last, and *gone* when it is closed.
     After any doubt about where an answer ends it is closed: what follows would be taken for the answer to another.
-    The parser, which judges what is HTTP, calls the `on_` methods while it is fed.
+    The parser, which judges what is HTTP, calls the `on_` methods while it is fed. *deadline* and *looked_at* are the
+    timer wheel's.
     """
 
     __slots__ = (
@@ -108,12 +109,11 @@ class Connection(asyncio.Protocol):
         self._fed += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError as bug:
-            _raise_in_the_loop(bug)
-            self._trouble = "reading it failed"
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._is_last = True  # the answer may be whole, and what follows it wrong
             self._trouble = self._trouble or "what came is not HTTP"
+            if isinstance(error, httptools.HttpParserCallbackError):
+                _raise_in_the_loop(error)
         if self._is_whole:
             self._conclude()
         elif self._trouble:
