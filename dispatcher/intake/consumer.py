@@ -13,8 +13,9 @@ from dispatcher.clock import Clock
 from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import PriorityClass
+from dispatcher.intake.commits import Commits
 from dispatcher.intake.offsets import Bookmark, PartitionOffsets
-from dispatcher.intake.recovery import History, InheritedPages, Recovered
+from dispatcher.intake.recovery import History, Recovered
 from dispatcher.intake.watchdog import LOOK_EVERY, Mechanism, Watchdog
 from dispatcher.telemetry import metrics
 from dispatcher.transport.kafka import RebalanceListener, committed, fetches_next
@@ -31,7 +32,6 @@ BATCH = 200
 POLL = 0.2
 POLL_WHEN_FULL = 0.02
 COMMIT_EVERY = 1.0
-COMMIT_PATIENCE = 3.0
 RETRY_AFTER = 1.0
 # A Kafka that needs longer to say where topics end and what the group committed counts as one that does not answer.
 ANSWER_WITHIN = 5.0
@@ -84,24 +84,19 @@ class Intake:
         self._class_of = {priority.topic: index for index, priority in enumerate(priorities)}
         self._partitions = partitions
         self._clock = clock
-        self._tasks = tasks
         self._receive = receive
         self._after_batch = after_batch
         self._drain = drain
         self._abandon = abandon
         self._resume = resume
-        self._positions = positions
         self._history = history
         self._fence = fence
+        self._commits = Commits(tasks=tasks, clock=clock, fence=fence, positions=positions, renewed=after_batch)
         self._offsets: dict[TopicPartition, PartitionOffsets] = {}
-        self._committed: dict[TopicPartition, tuple[int, str]] = {}
-        self._inherited: dict[int, InheritedPages] = {}
         self._generation = 0
-        self._commit_running: asyncio.Task[None] | None = None
         self._consumer: Any = None
         self._watchdog = Watchdog()
         self._polls = 0
-        self._commits = 0
         self._record_bytes = 256.0  # a moving average
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -110,7 +105,7 @@ class Intake:
         A consumer that stands still is replaced; the `DispatcherError` when that does not help says what stands still.
         """
         while not stop.is_set():
-            commits = self._commits
+            commits = self._commits.done
             try:
                 async with self._open_consumer() as self._consumer:
                     stuck = await self._serve(stop)
@@ -122,7 +117,7 @@ class Intake:
                 continue
             if stuck is None:
                 return
-            if not self._watchdog.may_replace(stuck, has_worked=self._commits > commits):
+            if not self._watchdog.may_replace(stuck, has_worked=self._commits.done > commits):
                 raise DispatcherError(
                     f"{stuck}, though Kafka answers, and another consumer did not help; start the worker again, and if "
                     f"that does not help either, look into Kafka's log for the group {self._group_id}"
@@ -140,7 +135,7 @@ class Intake:
         """Commit every second, for ever; that renews the lease."""
         while True:
             await self._clock.sleep(COMMIT_EVERY)
-            await self._commit()
+            await self._commits.commit(self._consumer)
 
     def measure(self) -> None:
         """Set the gauges of what is in hand and what waits."""
@@ -170,7 +165,7 @@ class Intake:
             # A call of this consumer that came later would hand over what is its successor's.
             await listener.dismiss()
         await self._give_up()
-        self._leave_commit()
+        self._commits.leave()
         return None if stop.is_set() else next(way.result() for way in ended)
 
     async def _read(self) -> Mechanism:
@@ -215,7 +210,7 @@ class Intake:
             return {}
         moving: dict[tuple[Mechanism, Hashable], object] = {(Mechanism.GROUP, None): self._polls}
         if self._offsets:
-            moving[Mechanism.COMMITS, None] = self._commits
+            moving[Mechanism.COMMITS, None] = self._commits.done
         for partition in set(wanted) & set(self._with_room()):
             # Not what we have taken: the end of a transaction takes an offset, and is no record.
             reached = fetches_next(self._consumer, partition)
@@ -283,7 +278,7 @@ class Intake:
             await self._drain()
             # First: what still comes back after a drain that took too long must not be written when they are gone.
             self._disown()
-            await self._commit()
+            await self._commits.commit(self._consumer)
         else:
             log.warning("the lease ran out; another worker may own the partitions already")
             self._disown()
@@ -292,7 +287,7 @@ class Intake:
         self._fence.close()
         self._generation += 1
         self._offsets = {}
-        self._committed = {}
+        self._commits.own({}, {})
         metrics.PARTITIONS.set(0)
 
     def _disown(self) -> None:
@@ -318,13 +313,12 @@ class Intake:
             await self._resume(recovered, indices)
         # Only now: a record that was taken before `resume` knows of the past might be sent again.
         self._generation += 1
-        self._committed = {}
         self._offsets = owned
-        self._inherited = recovered.pages
+        self._commits.own(owned, recovered.pages)
         self._go_back_to_taken(owned)
         metrics.PARTITIONS.set(len(indices))
         # Nothing leaves before that: who was frozen while it heard of an assignment may not have it any more.
-        await self._commit()
+        await self._commits.commit(self._consumer)
 
     def _indices(self, assigned: set[TopicPartition]) -> set[int]:
         """Return the partition indices that *assigned* stands for: the same of every jobs topic."""
@@ -349,52 +343,3 @@ class Intake:
             except KafkaError as error:
                 log.warning("what the last owner left cannot be read; trying again", error=repr(error))
                 await self._clock.sleep(RETRY_AFTER)
-
-    async def _commit(self) -> None:
-        """Commit, and renew the lease with it, unless an earlier commit does not come to an end.
-
-        One at a time: a commit that overtakes a newer one would set the group back. A commit cannot be cancelled (the
-        request would run on), so one that hangs is left alone; meanwhile the lease runs out.
-        """
-        running = self._commit_running
-        if running is not None and not running.done():
-            await asyncio.wait([running], timeout=COMMIT_PATIENCE)
-            if not running.done():
-                return
-        self._commit_running = self._tasks.create_task(self._commit_now(), name="commit")
-        await asyncio.wait([self._commit_running], timeout=COMMIT_PATIENCE)
-
-    def _leave_commit(self) -> None:
-        """Wait no longer for a commit that hangs: the consumer is stopped, and its request with it."""
-        if self._commit_running is not None:
-            self._commit_running.cancel()
-            self._commit_running = None
-
-    async def _commit_now(self) -> None:
-        commits = {partition: self._bookmark(partition, offsets) for partition, offsets in self._offsets.items()}
-        if not commits:
-            return
-        changed = {
-            partition: commit for partition, commit in commits.items() if commit != self._committed.get(partition)
-        }
-        began = self._clock.monotonic()
-        try:
-            # Something is committed in any case: it is the commit that proves us a member of the group.
-            await self._consumer.commit(changed or dict([next(iter(commits.items()))]))
-        except KafkaError as error:
-            log.warning("offsets were not committed; trying again", error=repr(error))
-            metrics.COMMITS.labels("failed").inc()
-            return
-        self._committed |= changed
-        self._fence.renew(began)
-        self._commits += 1
-        metrics.COMMITS.labels("ok").inc()
-        self._after_batch()
-
-    def _bookmark(self, partition: TopicPartition, offsets: PartitionOffsets) -> tuple[int, str]:
-        journal, results = self._positions(partition.partition)
-        inherited = self._inherited.get(partition.partition)
-        if inherited is not None and inherited.open:
-            # What is in doubt is announced there: a next owner that did not read it would send at once.
-            journal = min(journal, inherited.offset)
-        return offsets.commit(journal=journal, results=results)

@@ -21,6 +21,7 @@ from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import PriorityClass
 from dispatcher.domain.journal import Intent
+from dispatcher.intake import commits
 from dispatcher.intake import consumer as intake_consumer
 from dispatcher.intake.consumer import BATCH, Intake
 from dispatcher.intake.offsets import PartitionOffsets
@@ -152,7 +153,7 @@ async def test_the_next_owner_reads_of_inherited_doubts_until_they_are_settled(m
         )
 
         async def committed_position() -> str:
-            await intake._commit()
+            await intake._commits.commit(log)
             return log.committed[1].split()[1]
 
         await intake._assigned({JOBS})
@@ -228,7 +229,7 @@ async def test_who_may_not_read_is_told_so_at_once(monkeypatch: pytest.MonkeyPat
 
 
 async def test_a_commit_that_hangs_does_not_outlive_its_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake_consumer, "COMMIT_PATIENCE", 0)
+    monkeypatch.setattr(commits, "PATIENCE", 0)
     log = Log()
     stop = asyncio.Event()
 
