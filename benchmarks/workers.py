@@ -25,18 +25,20 @@ async def run_once(folder: Path, kafka: LocalKafka, workers: int) -> dict[str, f
     """Return messages a second, and the cores that each part kept busy meanwhile."""
     async with unlimited_stage(folder, kafka.address) as stage:
         simulator = await stage.start_simulator()
-        supervisor = await stage.start_worker(workers=workers)
+        started = await stage.start_worker(workers=workers)
         first = await progress(stage, MESSAGES // 10)
+        # One alone has no supervisor.
+        supervised = [child.pid for child in psutil.Process(started.pid).children()]
         parts = {
-            "workers": [child.pid for child in psutil.Process(supervisor.pid).children()],
-            "supervisor": [supervisor.pid],
+            "workers": supervised or [started.pid],
+            "supervisor": [started.pid] if supervised else [],
             "stand-in": [simulator.pid],
             "Kafka": [kafka.pid or 0],
         }
         before = {part: sum(map(cpu_seconds, pids)) for part, pids in parts.items()}
         last = await progress(stage, MESSAGES * 9 // 10)
         spent = {part: sum(map(cpu_seconds, pids)) - before[part] for part, pids in parts.items()}
-        await supervisor.stop()
+        await started.stop()
     messages, seconds = last[1] - first[1], last[0] - first[0]
     return {
         "messages/s": messages / seconds,
@@ -54,11 +56,12 @@ async def main() -> None:
             for workers in WORKERS:
                 runs[workers].append(await run_once(Path(folder), kafka, workers))
     figures: dict[str, Any] = {}
-    for workers, measured in runs.items():
+    for number, measured in runs.items():
+        crew = "1 worker" if number == 1 else f"{number} workers"
         for figure in measured[0]:
             median = statistics.median(run[figure] for run in measured)
-            figures[f"{workers} workers: {figure}, median of runs"] = round(median, 2 if "cores" in figure else None)
-        figures[f"{workers} workers: messages/s, every run"] = [round(run["messages/s"]) for run in measured]
+            figures[f"{crew}: {figure}, median of runs"] = round(median, 2 if "cores" in figure else None)
+        figures[f"{crew}: messages/s, every run"] = [round(run["messages/s"]) for run in measured]
     report.write("workers", figures)
 
 
