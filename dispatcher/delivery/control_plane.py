@@ -90,7 +90,7 @@ class ControlPlane:
             ) from error
         except (ExchangeError, TwilioException) as error:
             raise DispatcherError(
-                f"Twilio cannot be asked for account {self._account.name} ({error}); "
+                f"Twilio cannot be asked for account {self._account.name}: {error}; "
                 "check twilio.base_url and the network"
             ) from error
 

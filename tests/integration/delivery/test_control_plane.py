@@ -52,5 +52,5 @@ async def test_a_silence_says_what_to_check(transport: Transport) -> None:
     async with open_simulator(FLEET, SimulatorSettings(), listen=ANYWHERE, clock=clock) as simulator:
         url = simulator.url
     async with open_http(transport, url, request_timeout=10.0, clock=clock) as http:
-        with pytest.raises(DispatcherError, match=r"\(no connection .*\); check twilio.base_url and the network$"):
+        with pytest.raises(DispatcherError, match=r": no connection \(.*\); check twilio.base_url and the network$"):
             await ControlPlane(http, ACCOUNT, url).status()

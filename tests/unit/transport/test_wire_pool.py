@@ -250,3 +250,13 @@ async def test_no_more_connections_are_opened_than_there_are_requests_at_once(wo
         await settle()
         world.lines[0].connection.data_received(answer(tag, "length"))
     assert world.dialled == 2
+
+
+async def test_a_connection_that_has_closed_is_forgotten(world: World) -> None:
+    world.send(TAGS[0])
+    await settle()
+    world.lines[0].connection.data_received(answer(TAGS[0], "length"))
+    assert len(world.pool._idle) == len(world.pool._connections) == 1
+    world.lines[0].lose(None)
+    await settle()
+    assert len(world.pool._idle) == len(world.pool._connections) == 0
