@@ -28,7 +28,7 @@ class Outcomes:
         self._publisher = publisher
         self._topics = topics
         self._clock = clock
-        self._millisecond = -1
+        self._second = -1
         self._shown = ""
 
     def conclude(
@@ -73,10 +73,9 @@ class Outcomes:
         self._publisher.add(self._topics.dead_letters, letter)
 
     def _timestamp(self) -> str:
-        """Return the time as results show it; many are of one millisecond."""
-        millisecond = int(self._clock.epoch() * 1000)
-        if millisecond != self._millisecond:
-            self._millisecond = millisecond
-            at = datetime.fromtimestamp(millisecond / 1000, UTC)
-            self._shown = at.isoformat(timespec="milliseconds")
-        return self._shown
+        """Return the time as results show it; many are of one second."""
+        second, millisecond = divmod(int(self._clock.epoch() * 1000), 1000)
+        if second != self._second:
+            self._second = second
+            self._shown = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._shown}.{millisecond:03}+00:00"

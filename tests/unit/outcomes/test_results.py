@@ -2,6 +2,8 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dispatcher.domain.message import Message
 from dispatcher.domain.outcome import Result, Status
@@ -35,6 +37,17 @@ def sent_message() -> Message:
     message.sender = make_sender("72345", 100, account="promo")
     message.attempts = 2
     return message
+
+
+@given(st.lists(st.floats(0, 3), max_size=20))
+def test_each_result_says_when_it_was_made(pauses: list[float]) -> None:
+    press, clock = Press(), FakeClock()
+    outcomes = Outcomes(cast("Any", press), Topics(), clock)
+    for pause in pauses:
+        clock.advance(pause)
+        outcomes.conclude(sent_message(), "accepted", sid="SM1", segments=1)
+        shown = msgspec.json.decode(press.added[-1][1].value, type=Result).at
+        assert shown == clock.now().isoformat(timespec="milliseconds")
 
 
 def test_a_result_says_all_there_is_to_say(outcomes: Outcomes, press: Press) -> None:
