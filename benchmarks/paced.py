@@ -4,6 +4,7 @@ import asyncio
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
+from math import inf
 from random import Random
 from typing import Any, cast
 
@@ -32,6 +33,8 @@ class PacedFleet:
         self.left: defaultdict[str, list[float]] = defaultdict(list)
         self._clock = clock
         self._unanswered: list[tuple[Message, Lane]] = []
+        self._is_running = False
+        self._driver = Driver(cast(Any, self), clock)
         self._pacer = Pacer(
             admit=lambda _message, _now: True, depart=self._depart, run_dry=lambda _lane, _now: None, ahead=0.05
         )
@@ -46,13 +49,14 @@ class PacedFleet:
 
     async def run_for(self, seconds: float) -> None:
         """Let messages leave for so long."""
-        driver = Driver(cast(Any, self), self._clock)
-        driver.wake()
+        self._is_running = True
+        self._driver.wake()
         await asyncio.sleep(seconds)
+        self._is_running = False
 
     def next_due(self) -> float:
         """For the driver: when to look again."""
-        return self._pacer.next_due()
+        return self._pacer.next_due() if self._is_running else inf
 
     def run(self) -> None:
         """For the driver: let everything leave whose time has come, and answer it."""

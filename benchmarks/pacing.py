@@ -59,7 +59,7 @@ async def main() -> None:
 
 async def _alone(drive: Drive, name: str, busy: int | None = None) -> dict[str, Any]:
     fleet = PacedFleet(drive.senders, Rate(drive.rate, "s"), clock, busy=busy)
-    await fleet.run_for(1.0)
+    await fleet.run_for(2.0)
     fleet.left.clear()
     cpu = time.process_time()
     await fleet.run_for(drive.seconds)
@@ -123,12 +123,11 @@ def _figures(left: Mapping[str, Sequence[float]], senders: int, drive: Drive, cp
     # From the first to the last: a count would be off by one in so many.
     rates = sorted((len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0 for times in left.values())
     rates = [0.0] * (senders - len(rates)) + rates
-    messages = sum(len(times) for times in left.values())
     return {
         "% of its rate, the slowest sender": round(100 * rates[0] / drive.rate, 2),
         "% of its rate, the median sender": round(100 * rates[len(rates) // 2] / drive.rate, 2),
         "% of its rate, the fastest sender": round(100 * rates[-1] / drive.rate, 2),
-        "% of all capacity not used": round(100 - 100 * messages / (senders * drive.rate * drive.seconds), 2),
+        "% of all capacity not used": round(100 - 100 * sum(rates) / (senders * drive.rate), 2),
         "most of a sender in any second": max(peak(times, 1.0) for times in left.values()),
         "most of a sender in any 100 ms": max(peak(times, 0.1) for times in left.values()),
         "% of a core": round(100 * cpu / drive.seconds, 1),
