@@ -58,10 +58,9 @@ class Dialer:
                 self._addresses = list(dict.fromkeys((family, address) for family, *_, address in found))
                 self._refusing.clear()
                 self._looked_up_at = self._clock.monotonic()
-        self._turn = (self._turn + 1) % len(self._addresses)
-        return sorted(
-            self._addresses[self._turn :] + self._addresses[: self._turn], key=lambda one: one in self._refusing
-        )
+        answering = [address for address in self._addresses if address not in self._refusing]
+        self._turn = (self._turn + 1) % (len(answering) or 1)
+        return answering[self._turn :] + answering[: self._turn] + list(self._refusing)
 
     async def _connect(self, address: Address, free: Free, gone: Free) -> Connection:
         loop = asyncio.get_running_loop()
