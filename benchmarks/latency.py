@@ -2,7 +2,7 @@
 
 First a backlog shows what it can. Then jobs come at half of that, whatever becomes of them, and each is timed from when
 it was due to be appended to when the stand-in had its request. And last: urgent jobs, while bulk waits at a sender that
-is as fast as it may be. Who shares the machine with others measures them, too, unless it is run with `nice -n -10`.
+is as fast as it may be. Who shares the machine with others measures them, too, unless it is run with `chrt -r 1`.
 
     python -m benchmarks.latency [--runs 3]
 """

@@ -23,7 +23,8 @@ SCENES: Final = {
 OURS_COLOUR, OTHER_COLOUR, BOUND_COLOUR, TEXT, FAINT = "#2563eb", "#94a3b8", "#dc2626", "#0f172a", "#64748b"
 COLUMN, GAP, ROW, LABELS, NUMBERS = 460, 40, 24, 160, 70
 STYLE: Final = (
-    "text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif}"
+    "text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;"
+    "paint-order:stroke;stroke:#ffffff;stroke-width:3px}"
     f".title{{font-size:14px;font-weight:600;fill:{TEXT}}}.faint{{fill:{FAINT}}}.label{{fill:{TEXT}}}"
 )
 
@@ -160,6 +161,7 @@ def _draw(panel: Panel, x: int, y: int) -> Iterable[str]:
     yield _text(x, y, panel.title, "title")
     bound = "" if panel.bound is None else f"; the dispatcher: at most {panel.bound:g}"
     yield _text(x, y + 18, panel.remark + bound, "faint")
+    figures: list[str] = []
     for number, bar in enumerate(panel.bars):
         top = y + 32 + number * ROW
         length = max(1.0, bar.value * scale)
@@ -170,10 +172,11 @@ def _draw(panel: Panel, x: int, y: int) -> Iterable[str]:
         if bar.low is not None and bar.high is not None and bar.high > bar.low:
             middle, end = top + (ROW - 8) / 2, max(length, bar.high * scale)
             yield _line(x + LABELS + bar.low * scale, middle, x + LABELS + bar.high * scale, middle, TEXT)
-        yield _text(x + LABELS + end + 8, top + 13, bar.shown, "label")
+        figures.append(_text(x + LABELS + end + 8, top + 13, bar.shown, "label"))
     if panel.bound is not None:
         at = x + LABELS + panel.bound * scale
         yield _line(at, y + 28, at, y + 28 + ROW * len(panel.bars), BOUND_COLOUR)
+    yield from figures
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:
