@@ -7,7 +7,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 from aiokafka import TopicPartition
 
+from dispatcher.app.program import STOP_TIMEOUT, answers, program
 from dispatcher.broker import jars
 from dispatcher.broker.local_kafka import LocalKafka
 from dispatcher.clock import Clock
@@ -25,8 +26,6 @@ from dispatcher.domain.settings import KafkaSettings, Settings
 from dispatcher.simulator.judgement import flows, overruns
 from dispatcher.transport.kafka import make_consumer, running
 
-START_TIMEOUT = 30.0
-STOP_TIMEOUT = 40.0
 LONGEST = 300.0
 LOOK_EVERY = 0.5
 _VARIABLES = ("DEMO_KAFKA", "DEMO_TWILIO", "DEMO_METRICS", "DEMO_WEBHOOKS")
@@ -78,10 +77,10 @@ async def run_demo(
         await asyncio.to_thread(kafka.start)
         http = await stack.enter_async_context(aiohttp.ClientSession())
         say("Starting Twilio's stand-in and a worker")
-        simulator = await stack.enter_async_context(_program(environ, "simulate", "-c", str(config)))
-        await _answers(http, f"{settings.twilio.base_url}/healthz", simulator, clock)
-        worker = await stack.enter_async_context(_program(environ, "run", "-c", str(config)))
-        await _answers(http, f"http://{settings.metrics}/readyz", worker, clock)
+        simulator = await stack.enter_async_context(program(environ, "simulate", "-c", str(config)))
+        await answers(http, f"{settings.twilio.base_url}/healthz", simulator, clock)
+        worker = await stack.enter_async_context(program(environ, "run", "-c", str(config)))
+        await answers(http, f"http://{settings.metrics}/readyz", worker, clock)
         say(f"Publishing {campaign.name}")
         recipients = await _publish(environ, config, campaign)
         say(f"Texting {recipients:,} recipients who don't exist")
@@ -183,39 +182,6 @@ async def _publish(environ: dict[str, str], config: Path, campaign: Path) -> int
     if process.returncode:
         raise DispatcherError(f"the campaign could not be published: {said.decode().strip()}")
     return int(orjson.loads(printed)["recipients"])
-
-
-@asynccontextmanager
-async def _program(environ: dict[str, str], *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run `dispatcher` with *arguments* in a session of its own, so that Ctrl-C reaches it through us alone."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "dispatcher", *arguments, env=environ, start_new_session=True,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-
-async def _answers(http: aiohttp.ClientSession, url: str, process: asyncio.subprocess.Process, clock: Clock) -> None:
-    deadline = clock.monotonic() + START_TIMEOUT
-    while clock.monotonic() < deadline:
-        if process.returncode is not None:
-            raise DispatcherError(f"a part of the demo ended early with exit code {process.returncode}")
-        with suppress(aiohttp.ClientError):
-            async with http.get(url) as response:
-                if response.ok:
-                    return
-        await clock.sleep(0.1)
-    raise DispatcherError(f"a part of the demo did not answer at {url} within {START_TIMEOUT:.0f} s")
 
 
 def _free_ports() -> list[int]:

@@ -78,7 +78,7 @@ def _where_to_listen(base_url: str, *, allow_remote: bool) -> Listen:
             f"the simulator speaks plain HTTP, but twilio.base_url is {base_url}; "
             'write an address of this machine, like "http://127.0.0.1:8090"'
         )
-    if not allow_remote and not _is_loopback(host):
+    if not allow_remote and not is_loopback(host):
         raise DispatcherError(
             f"twilio.base_url is {base_url}, which other machines may reach; "
             'write "http://127.0.0.1:8090" or the like, or allow it with --allow-remote'
@@ -86,7 +86,8 @@ def _where_to_listen(base_url: str, *, allow_remote: bool) -> Listen:
     return Listen(host=host, port=_HTTP_PORT if url.port is None else url.port)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether *host* is this machine, for itself alone."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

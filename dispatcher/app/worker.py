@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -59,10 +59,18 @@ JOURNAL_RETENTION = str(24 * 3600 * 1000)
 DRAIN_TIMEOUT = 25.0
 
 
-async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, page: Path | None = None) -> None:
+async def run_worker(
+    settings: Settings,
+    clock: Clock,
+    stop: asyncio.Event,
+    *,
+    page: Path | None = None,
+    watch: Callable[[Pipeline], None] | None = None,
+) -> None:
     """Dispatch until *stop* is set; then let what is in flight come back, commit, and leave the group.
 
-    The metrics are shown at the socket *page*, without one at `metrics.listen`.
+    The metrics are shown at the socket *page*, without one at `metrics.listen`. *watch* is handed the pipeline before
+    anything leaves, to look into it and no more.
     """
     listen = page or settings.metrics
     kafka, topics = settings.kafka, settings.topics
@@ -90,6 +98,8 @@ async def run_worker(settings: Settings, clock: Clock, stop: asyncio.Event, *, p
 
         worker = Worker(settings, clock, for_intents, for_outcomes, http, fence)
         stack.callback(worker.pipeline.halt)  # whatever ends us, nothing leaves any more
+        if watch is not None:
+            watch(worker.pipeline)
         control = ControlReader(readers[0], topics.control, clock, worker.pipeline.throttle)
         await control.catch_up()
         intake = Intake(
@@ -169,7 +179,7 @@ class Worker:
             queue_target=settings.twilio.queue_target,
             in_doubt_hold_off=settings.twilio.in_doubt_hold_off,
             dedup_horizon=settings.kafka.dedup_horizon,
-            requests=RequestMaker(fleet.pools, public_url),
+            requests=RequestMaker(fleet.pools, public_url, settings.twilio.only_number),
             ledger=self.ledger,
             outcomes=Outcomes(self.publisher, settings.topics, clock),
             fence=fence,

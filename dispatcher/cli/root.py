@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dispatcher.cli.bench import bench
 from dispatcher.cli.broker import broker
 from dispatcher.cli.check import check
 from dispatcher.cli.demo import demo
@@ -27,6 +28,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     publish: "Make a campaign and its recipients jobs in Kafka.",
     check: "Name every mistake of a config.",
     doctor: "Look whether Kafka and Twilio are as a config says.",
+    bench: "Rehearse on staging: what a config reaches, and what binds it.",
     simulate: "Stand in for Twilio, and report what was seen.",
     broker: "Run a local Apache Kafka for development.",
 }

@@ -27,10 +27,14 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
 
 class RequestMaker:
-    """Makes requests for the messages of *pools*; *public_url* is where Twilio sends its callbacks, if anywhere."""
+    """Makes requests for the messages of *pools*; *public_url* is where Twilio sends its callbacks, if anywhere.
 
-    def __init__(self, pools: Mapping[str, Pool], public_url: str | None) -> None:
+    With *only_number* everything is sent from that, whoever its sender is.
+    """
+
+    def __init__(self, pools: Mapping[str, Pool], public_url: str | None, only_number: str | None = None) -> None:
         self._pools = pools
+        self._only_number = only_number
         # The parameter up to the message's id.
         self._callback = (
             f"&StatusCallback={quote_plus(public_url.rstrip('/') + STATUS_PATH + '?mid=')}" if public_url else ""
@@ -42,7 +46,8 @@ class RequestMaker:
         job = message.job
         head = self._heads.get((job.pool, sender.number))
         if head is None:
-            head = self._heads[job.pool, sender.number] = self._head(self._pools[job.pool], sender)
+            number = self._only_number or sender.number
+            head = self._heads[job.pool, sender.number] = self._head(self._pools[job.pool], number)
         form = f"{head}{job.to[1:]}"
         if job.body:
             form += f"&Body={_quoted(job.body)}"
@@ -54,9 +59,9 @@ class RequestMaker:
         return Request(sender.account, form.encode("ascii"), message)
 
     @staticmethod
-    def _head(pool: Pool, sender: Sender) -> str:
+    def _head(pool: Pool, number: str) -> str:
         validity = "" if pool.validity is None else f"&ValidityPeriod={max(1, int(pool.validity))}"
-        return f"From={quote_plus(sender.number)}{validity}&To=%2B"
+        return f"From={quote_plus(number)}{validity}&To=%2B"
 
 
 def _quoted(text: str) -> str:

@@ -46,6 +46,8 @@ class TwilioSettings:
     in_doubt_hold_off: float = 25.0
     # The depth that a sender's modelled queue at Twilio is kept under, in seconds of its rate.
     queue_target: float = 1.0
+    # What everything is sent from, whoever its sender is: Twilio's test credentials know no other number.
+    only_number: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

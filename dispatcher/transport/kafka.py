@@ -18,6 +18,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.helpers import create_ssl_context
+from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.fleet import Secret
@@ -196,6 +197,12 @@ async def committed(admin: Any, group_id: str, partitions: Iterable[TopicPartiti
     return {partition: found for partition, found in answer.items() if found.offset >= 0}
 
 
+async def delete_group(admin: Any, group_id: str) -> None:
+    """Let Kafka forget what the group committed; it has to have no members, or Kafka refuses and nothing happens."""
+    coordinator = await admin.find_coordinator(group_id)
+    await admin._send_request_to_node(coordinator, DeleteGroupsRequest([group_id]))  # noqa: SLF001 - no call for it
+
+
 def fetches_next(consumer: Any, partition: TopicPartition) -> int | None:
     """Return the offset from which *consumer* reads on in *partition*; None while it does not know, or has it not.
 
@@ -302,6 +309,7 @@ __all__ = [
     "TopicPartition",
     "TopicSpec",
     "committed",
+    "delete_group",
     "ensure_topics",
     "fetches_next",
     "make_admin",
