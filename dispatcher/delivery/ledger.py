@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 # Intents that come within a tick share a record, so that one costs next to nothing; the first after a pause does not
 # wait for others. Seconds.
-TICK = 0.015
+TICK = 0.012
 RETRY_AFTER = 1.0
 
 

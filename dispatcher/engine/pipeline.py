@@ -1,6 +1,7 @@
 """The life of one job, top to bottom: received, placed, sent when its turn comes, answered, concluded."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cache
@@ -107,7 +108,7 @@ class Pipeline:
         self._repeats = Repeats(dedup_horizon)
         self._recovered: dict[tuple[str, int, int], Intent] = {}
         # Whose message each is, by the job's id; of what a former owner sent that is not known.
-        self._sids: dict[str, str | None] = {}
+        self._sids: OrderedDict[str, str | None] = OrderedDict()
         self._later: list[tuple[datetime, int, Message]] = []
         self._order = count()
         self._families = {name: account.family for name, account in fleet.accounts.items()}
@@ -488,7 +489,7 @@ class Pipeline:
     def _remember(self, sid: str, job: str | None) -> None:
         self._sids[sid] = job
         if len(self._sids) > REMEMBERED_SIDS:
-            del self._sids[next(iter(self._sids))]
+            self._sids.popitem(last=False)
 
 
 def _no_sender(message: Message) -> str:

@@ -12,6 +12,8 @@ from dispatcher.pacing.bucket import LEEWAY, TokenBucket
 from dispatcher.pacing.queue_model import QueueModel
 from dispatcher.pacing.turns import Share
 
+# A slow limit may be ahead of its beat by so much of a message: thousands that fall due at once take a while to serve.
+SLACK = 0.05
 # Senders are driven at 99 % of their rate: so that their queues at Twilio drain even when two clocks disagree.
 HEADROOM = 0.99
 
@@ -62,10 +64,9 @@ class RateGate(Gate):
         self._whole = whole
         self._by_turns = by_turns
         self._per_second = per_second * HEADROOM
-        self._bucket = TokenBucket(self._per_second)
-        if burst is not None:
-            # The first of a burst needs no leeway; and late timers have to be made up for whatever the burst.
-            self._bucket.leeway = max(LEEWAY, (burst - 1) / self._per_second)
+        # Late timers have to be made up for, whatever the burst; the first of a burst needs no leeway.
+        leeway = max(LEEWAY, SLACK / per_second, ((burst or 1) - 1) / self._per_second)
+        self._bucket = TokenBucket(self._per_second, leeway)
 
     @override
     def opens_at(self, now: float) -> float:

@@ -4,16 +4,20 @@ Each sender draws a score for each recipient, and the highest wins; when a sende
 The weighted score is the logarithmic one of Schindelhauer and Schomaker, "Weighted Distributed Hash Tables" (2005).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from math import log
+from struct import unpack
 from zlib import crc32
 
 # Recipients are hashed to slots first, and a slot's ranking is kept: the scores are drawn once a slot, not a message.
 SLOTS = 65_536
 # Hardly anybody gets to the ninth choice, so those are not kept.
 CHOICES = 8
+# A pool of more senders draws by groups: five thousand scores a slot would take hours before all slots are ranked.
+MOST_ONE_BY_ONE = 32
+_MOST_DRAWS = 4 * CHOICES
 
 
 class Ranking:
@@ -23,17 +27,39 @@ class Ranking:
         self._seeds = [name.encode() for name in names]
         self._weights = weights
         self._best_of_slot = lru_cache(maxsize=SLOTS)(self._best)
+        self._groups = _Group(b"", names, weights, range(len(names))) if len(names) > MOST_ONE_BY_ONE else None
+        self._drawn = lru_cache(maxsize=SLOTS)(self._draw)
 
-    def best(self, recipient: str) -> tuple[int, ...]:
+    def best(self, recipient: str) -> Iterable[int]:
         """Return the indices of the names that *recipient* prefers, best first, up to `CHOICES` of them."""
-        return self._best_of_slot(_slot(recipient))
+        slot = _slot(recipient)
+        return self._best_of_slot(slot) if self._groups is None else self._best_by_groups(slot)
 
     def others(self, recipient: str) -> tuple[int, ...]:
         """Return the indices that come after the best ones; they are worked out each time."""
-        return self._rank(_slot(recipient))[CHOICES:] if len(self._seeds) > CHOICES else ()
+        if len(self._seeds) <= CHOICES:
+            return ()
+        best = set(self.best(recipient))
+        return tuple(index for index in self._rank(_slot(recipient)) if index not in best)
 
     def _best(self, slot: int) -> tuple[int, ...]:
         return self._rank(slot)[:CHOICES]
+
+    def _best_by_groups(self, slot: int) -> Iterator[int]:
+        """Draw until there are enough; whoever asks mostly needs the first alone."""
+        found: set[int] = set()
+        for number in range(_MOST_DRAWS):
+            index = self._drawn(slot, number)
+            if index not in found:
+                yield index
+                found.add(index)
+                if len(found) == CHOICES:
+                    return
+
+    def _draw(self, slot: int, number: int) -> int:
+        if self._groups is None:
+            raise AssertionError("few senders are ranked one by one")
+        return self._groups.draw(slot.to_bytes(2, "big") + bytes([number]))
 
     def _rank(self, slot: int) -> tuple[int, ...]:
         if len(self._seeds) == 1:
@@ -41,12 +67,53 @@ class Ranking:
         key = slot.to_bytes(2, "big")
         scores = []
         for index, (seed, weight) in enumerate(zip(self._seeds, self._weights, strict=True)):
-            # 53 bits: as many as a float tells apart, so that the largest is still below 1.
-            drawn = int.from_bytes(blake2b(seed, digest_size=8, key=key).digest(), "big") >> 11
-            uniform = (drawn + 1) / (2**53 + 1)
-            scores.append((-weight / log(uniform), index))
+            drawn = int.from_bytes(blake2b(seed, digest_size=8, key=key).digest(), "big")
+            scores.append((_score(drawn, weight), index))
         scores.sort(reverse=True)
         return tuple(index for _, index in scores)
+
+
+class _Group:
+    """Names whose hashes begin alike, in up to sixteen smaller groups by what follows; the last ones are single names.
+
+    A group draws scores with the weight of all that is in it, so in the end each name wins by its own weight. When a
+    name goes, its groups become lighter, and about as many recipients leave these as it had itself.
+    """
+
+    __slots__ = ("_members", "_prefix")
+
+    def __init__(self, prefix: bytes, names: Sequence[str], weights: Sequence[float], indices: Sequence[int]) -> None:
+        self._prefix = prefix
+        by_digit: dict[int, list[int]] = {}
+        for index in indices:
+            by_digit.setdefault(_digit(names[index], len(prefix)), []).append(index)
+        self._members: list[tuple[int, float, _Group | int]] = []
+        for digit, inside in sorted(by_digit.items()):
+            weight = sum(weights[index] for index in inside)
+            member = inside[0] if len(inside) == 1 else _Group(prefix + bytes([digit]), names, weights, inside)
+            self._members.append((digit, weight, member))
+
+    def draw(self, key: bytes) -> int:
+        """Return the index of the name that wins with *key*."""
+        # Eight scores a hash.
+        halves = [blake2b(self._prefix, key=key, person=half).digest() for half in (b"0", b"1")]
+        drawn = unpack("<16Q", b"".join(halves))
+        best, winner = 0.0, self._members[0][2]
+        for digit, weight, member in self._members:
+            if (score := _score(drawn[digit], weight)) > best:
+                best, winner = score, member
+        return winner if isinstance(winner, int) else winner.draw(key)
+
+
+def _digit(name: str, place: int) -> int:
+    """Return the hexadecimal digit at *place* of a name's hash."""
+    byte = blake2b(name.encode()).digest()[place // 2]
+    return byte & 15 if place % 2 else byte >> 4
+
+
+def _score(drawn: int, weight: float) -> float:
+    """Turn the 64 bits *drawn* into a score; 53 of them are as many as a float tells apart, so it never is infinite."""
+    return -weight / log(((drawn >> 11) + 1) / (2**53 + 1))
 
 
 def _slot(recipient: str) -> int:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.pacing.bucket import LEEWAY
-from dispatcher.pacing.gates import HEADROOM, ConcurrencyGate, Gate, QueueGate, RateGate, SuspensionGate
+from dispatcher.pacing.gates import HEADROOM, SLACK, ConcurrencyGate, Gate, QueueGate, RateGate, SuspensionGate
 from dispatcher.pacing.turns import Share
 
 NOW = 1000.0
@@ -39,10 +39,21 @@ def test_a_sender_is_driven_just_below_its_rate() -> None:
     assert 1000 / (now - NOW) == pytest.approx(99, rel=0.005)
 
 
+@given(rate=st.floats(0.1, 2.0))
+def test_thousands_of_slow_senders_that_fall_due_at_once_lose_nothing(rate: float) -> None:
+    """The last of them is served late, each time."""
+    gate = RateGate("sender", rate)
+    now = NOW
+    for _ in range(100):
+        now = max(now, gate.opens_at(now)) + SLACK / rate
+        gate.take(1, now)
+    assert now - NOW <= 100 / (HEADROOM * rate) + 1e-3
+
+
 @given(rate=st.floats(0.1, 5000), burst=st.integers(1, 100))
 def test_a_burst_is_as_large_as_it_says_and_never_too_small_for_late_timers(rate: float, burst: int) -> None:
     gate = RateGate("campaign", rate, burst=burst)
-    for_late_timers = rate * HEADROOM * LEEWAY
+    for_late_timers = rate * HEADROOM * max(LEEWAY, SLACK / rate)
     passed = at_once(gate) + at_once(gate, now=NOW + 1e-9)  # the second look is for what rounding kept back
     assert max(burst, int(for_late_timers - 1e-6) + 1) <= passed <= max(burst, int(for_late_timers + 1e-6) + 1)
 

@@ -10,10 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.sharding import rendezvous
-from dispatcher.sharding.rendezvous import CHOICES, Ranking
+from dispatcher.sharding.rendezvous import CHOICES, MOST_ONE_BY_ONE, Ranking
 
 recipients = st.integers(2_000_000_000, 9_999_999_999).map(lambda number: f"+1{number}")
 names = st.lists(st.integers(10_000, 99_999).map(str), min_size=1, max_size=20, unique=True)
+# So many that they are drawn by groups, also when some of them go.
+many_names = st.lists(
+    st.integers(10_000, 99_999).map(str), min_size=MOST_ONE_BY_ONE + 2, max_size=3 * MOST_ONE_BY_ONE, unique=True
+)
 
 
 def some_recipients(many: int, seed: int = 0) -> list[str]:
@@ -21,13 +25,19 @@ def some_recipients(many: int, seed: int = 0) -> list[str]:
     return [f"+1{random.randrange(2_000_000_000, 9_999_999_999)}" for _ in range(many)]
 
 
+def first_of(ranking: Ranking, recipient: str) -> int:
+    return next(iter(ranking.best(recipient)))
+
+
 @pytest.mark.parametrize(
-    "weights", [(1, 1), (100, 3), (100, 100, 3, 3, 75, 10), (1,), (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)]
+    "weights",
+    [(1, 1), (100, 3), (100, 100, 3, 3, 75, 10), (1,), (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11), (*range(1, 50),) * 2],
+    ids=len,
 )
 def test_each_sender_gets_recipients_by_its_rate(weights: tuple[int, ...]) -> None:
     many = 40_000
     ranking = Ranking([f"7234{index}" for index in range(len(weights))], weights)
-    first = Counter(ranking.best(recipient)[0] for recipient in some_recipients(many))
+    first = Counter(first_of(ranking, recipient) for recipient in some_recipients(many))
     for index, weight in enumerate(weights):
         share = weight / sum(weights)
         # Five standard deviations of so many throws, and of the slots that recipients fall into first.
@@ -51,21 +61,40 @@ def test_when_a_sender_goes_only_its_own_recipients_move(
         assert order_after == [name for name in order_before if name != gone]
 
 
+@pytest.mark.parametrize("gone", ["7000", "7031", "7063"])
+def test_when_one_of_many_goes_hardly_any_but_its_own_recipients_move(gone: str) -> None:
+    names = [str(7000 + number) for number in range(64)]
+    left = [name for name in names if name != gone]
+    before, after = Ranking(names, [1.0] * 64), Ranking(left, [1.0] * 63)
+    many = some_recipients(20_000)
+    owners = [(names[first_of(before, recipient)], left[first_of(after, recipient)]) for recipient in many]
+    moved = sum(own not in {gone, then} for own, then in owners)
+    # Those who leave its groups, which have become lighter.
+    assert moved / len(many) <= 2 / 64
+
+
+def test_the_recipients_of_one_of_many_that_goes_are_spread_over_the_others() -> None:
+    ranking = Ranking([f"7{number}" for number in range(64)], [1.0] * 64)
+    ranked = [tuple(ranking.best(recipient))[:2] for recipient in some_recipients(40_000)]
+    second = Counter(other for own, other in ranked if own == 7)
+    assert len(second) >= 60
+
+
 @settings(max_examples=50, deadline=None)
-@given(names=names, recipient=recipients)
+@given(names=st.one_of(names, many_names), recipient=recipients)
 def test_every_sender_is_ranked_once(names: list[str], recipient: str) -> None:
     ranking = Ranking(names, [1.0] * len(names))
-    best, others = ranking.best(recipient), ranking.others(recipient)
+    best, others = tuple(ranking.best(recipient)), ranking.others(recipient)
     assert len(best) == min(CHOICES, len(names))
     assert sorted((*best, *others)) == list(range(len(names)))
 
 
-@given(names=names, recipient=recipients, seed=st.integers(0, 100))
+@given(names=st.one_of(names, many_names), recipient=recipients, seed=st.integers(0, 100))
 def test_the_order_in_the_config_does_not_matter(names: list[str], recipient: str, seed: int) -> None:
     shuffled = list(names)
     Random(seed).shuffle(shuffled)
-    ranked = names[Ranking(names, [1.0] * len(names)).best(recipient)[0]]
-    assert shuffled[Ranking(shuffled, [1.0] * len(names)).best(recipient)[0]] == ranked
+    ranked = names[first_of(Ranking(names, [1.0] * len(names)), recipient)]
+    assert shuffled[first_of(Ranking(shuffled, [1.0] * len(names)), recipient)] == ranked
 
 
 def test_every_process_ranks_alike() -> None:
