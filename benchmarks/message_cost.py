@@ -120,7 +120,7 @@ class Bench:
         load.append(os.getloadavg()[0])
         return {
             "load average before and after": [round(value, 1) for value in load],
-            "commit": report._commit(),  # noqa: SLF001 - scenes are measured one by one
+            "commit": report.commit(),  # scenes are measured one by one
             **_figures(costs),
         }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-_VERSIONS = ("aiohttp", "aiokafka", "msgspec", "orjson", "uvloop")
+_VERSIONS = ("aiohttp", "aiokafka", "httptools", "msgspec", "orjson", "twilio", "uvloop")
 
 
 def write(name: str, figures: dict[str, Any]) -> None:
@@ -20,7 +20,7 @@ def write(name: str, figures: dict[str, Any]) -> None:
         "command": f"python -m benchmarks.{name}",
         "machine": {"cpu": _cpu(), "cores": _cores(), "python": sys.version.split()[0], "system": platform.platform()},
         "versions": {package: version(package) for package in _VERSIONS},
-        "commit": _commit(),
+        "commit": commit(),
         "figures": figures,
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -39,7 +39,8 @@ def _cores() -> int:
     return Path("/proc/cpuinfo").read_text(encoding="utf-8").count("processor\t:")
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Return the commit that is measured."""
     head = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - the PATH's git
         cwd=Path(__file__).parent,
