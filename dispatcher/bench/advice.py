@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from dispatcher.bench.findings import BUSY, Flow, Measured, binding, keeps_up
+from dispatcher.bench.findings import Flow, Measured, binding, keeps_up
 
 # Requests at once have to be so many more than rate and answers alone ask for: answers take now longer, now less.
 ROOM: Final = 1.25
@@ -16,7 +16,7 @@ _MOST_NAMED: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to change: a key of the config (or an option), and a sentence."""
+    """What to change: a key of the config, an option or a thing; and a sentence."""
 
     key: str
     sentence: str
@@ -95,20 +95,31 @@ def _suspended(measured: Measured, _whose: str, flows: Sequence[Flow]) -> Advice
 
 
 def _worker(measured: Measured, _whose: str, flows: Sequence[Flow]) -> Advice:
-    if measured.cpu < BUSY:
-        return Advice(
-            "--workers",
-            f"the machine lets the worker wait for {measured.late * 1000:.0f} ms at a time, too long for "
-            f"{_named(flows)}; give it a core of its own",
-        )
     configured = sum(flow.configured for flow in measured.flows if flow.pools)
     reached = max(1.0, measured.segments / measured.seconds)
     workers = max(2, ceil(configured / reached * measured.cpu))
-    bound = "" if workers <= measured.partitions else f", and {workers} need more kafka.partitions"
+    bound = "" if workers <= measured.partitions else f" ({workers} would be needed, and kafka.partitions as many)"
     return Advice(
         "--workers",
         f"the worker used {measured.cpu:.0%} of a core, and {_named(flows)} fell short; share the work by "
-        f"`dispatcher run --workers {min(workers, measured.partitions)}`{bound}",
+        f"`dispatcher run --workers {min(workers, measured.partitions)}`{bound}, with a core for each",
+    )
+
+
+def _machine(measured: Measured, _whose: str, flows: Sequence[Flow]) -> Advice:
+    return Advice(
+        "the machine",
+        f"this one is too busy for {_named(flows)}: {measured.machine:.0%} of its cores are used, of which the worker "
+        f"has {measured.cpu:.0%} of one, and timers are {measured.late * 1000:.0f} ms late; let Kafka, the stand-in "
+        "and whatever else runs here run elsewhere",
+    )
+
+
+def _stand_in(measured: Measured, _whose: str, flows: Sequence[Flow]) -> Advice:
+    return Advice(
+        "twilio.base_url",
+        f"the stand-in used {measured.stand_in_cpu:.0%} of a core and answered {_named(flows)} too late, which Twilio "
+        "would not; rehearse this much with Twilio's test credentials, or run the stand-in on a faster machine",
     )
 
 
@@ -127,7 +138,9 @@ def _no_pool(_measured: Measured, _whose: str, flows: Sequence[Flow]) -> Advice:
 
 def _idle(_measured: Measured, _whose: str, flows: Sequence[Flow]) -> Advice:
     pools = _listed(sorted({pool for flow in flows for pool in flow.pools}))
-    return Advice("--seconds", f"{_named(flows)} ran out of messages in {pools}; rehearse for less long")
+    return Advice(
+        "--seconds", f"{_named(flows)} ran out of messages in {pools}; rehearse for less long, or with more recipients"
+    )
 
 
 def _own_rate(_measured: Measured, _whose: str, flows: Sequence[Flow]) -> Advice:
@@ -144,6 +157,8 @@ _SENTENCES: Final[Mapping[str, Callable[[Measured, str, Sequence[Flow]], Advice]
     "queue": _queue,
     "suspended": _suspended,
     "worker": _worker,
+    "machine": _machine,
+    "stand-in": _stand_in,
     "kafka": _kafka,
     "no pool": _no_pool,
     "idle": _idle,

@@ -12,12 +12,15 @@ from dispatcher.domain.rate import Rate
 
 # Senders are driven at 99 % of their rate, and the last message of the time may be on its way.
 REACHED: Final = 0.97
-# A worker that uses so much of a core, or whose timers are so late (seconds; a beat of a sender makes up for less),
-# is what holds up the rest.
+# A process that uses so much of a core can no more, nor can a machine that uses so much of all of them, or where timers
+# are so late (seconds; a sender makes up for less).
 BUSY: Final = 0.9
+FULL: Final = 0.95
 LATE: Final = 0.02
 # At fewer looks than this share a flow without work does not tell why it fell short.
 OFTEN: Final = 0.05
+# Where messages wait for a worker that has not come to them yet, or for Kafka.
+_OF_THE_WORKER: Final = frozenset({"worker", "journal", "sender"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +62,10 @@ class Account:
 class Measured:
     """What was measured in so many *seconds*.
 
-    *cpu* is the worker's, in cores; *late* how late its timers are, *journal* the p99 of an intent, *urgent* the p50
-    and p99 of an urgent message from its append to its request: all in seconds. *lag* is what waited in Kafka unread.
+    Of cores, *cpu* is what the worker used of one, *stand_in_cpu* Twilio's stand-in, where there is one, and *machine*
+    all of this machine of all of them. *late* is how late the worker's timers are, *journal* the p99 of an intent,
+    *urgent* the p50 and p99 of an urgent message from its append to its request: all in seconds. *lag* is what waited
+    in Kafka unread, *errors* Twilio's codes, *foreign* what the stand-in took of somebody else.
     *pools* are segments by pool; *slowed* what the stand-in drains slower than configured, by how much.
     """
 
@@ -73,6 +78,8 @@ class Measured:
     queue_target: float
     partitions: int
     cpu: float = 0.0
+    stand_in_cpu: float = 0.0
+    machine: float = 0.0
     late: float = 0.0
     lag: int = 0
     journal: float | None = None
@@ -93,6 +100,15 @@ class Measured:
         return sum(flow.messages for flow in self.flows)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was measured; sentences for the promises that did not hold; whether overruns would have been seen."""
+
+    measured: Measured
+    troubles: tuple[str, ...]
+    is_judged: bool
+
+
 def keeps_up(flow: Flow, seconds: float) -> bool:
     """Say whether *flow* reached its configured rate; whether a message more fits into the time is chance."""
     return flow.segments + flow.largest >= REACHED * flow.configured * seconds
@@ -104,16 +120,27 @@ def binding(flow: Flow, measured: Measured) -> str:
         return "sender"
     if not flow.pools:
         return "no pool"
-    others = Counter({place: looks for place, looks in flow.places.items() if place != "sender"})
+    place = _waited_most(flow)
+    # Who takes too long with answers has more and more requests without one.
+    is_unanswered = place in {"concurrency", "queue"} and not measured.accounts[flow.account].throttled
+    if (is_unanswered or place in _OF_THE_WORKER) and (busy := _who_is_busy(measured)):
+        return busy
+    return "kafka" if place == "journal" or (place == "idle" and measured.lag) else place
+
+
+def _who_is_busy(measured: Measured) -> str:
+    """Return whose processor time ran out, of those that answer for how fast a worker is; none has an empty name."""
+    if measured.cpu >= BUSY:
+        return "worker"
+    if measured.stand_in_cpu >= BUSY:
+        return "stand-in"
+    return "machine" if measured.machine >= FULL or measured.late > LATE else ""
+
+
+def _waited_most(flow: Flow) -> str:
+    """Return where messages of *flow* waited most beside its own rate; `sender` when nowhere else."""
     looks = sum(flow.places.values())
+    others = Counter({place: found for place, found in flow.places.items() if place != "sender"})
     if others["idle"] < OFTEN * looks:
         del others["idle"]
-    place = others.most_common(1)[0][0] if others else "sender"
-    is_busy = measured.cpu >= BUSY or measured.late > LATE
-    if place in {"worker", "journal", "sender"} and is_busy:
-        return "worker"
-    if place == "concurrency" and measured.cpu >= BUSY and not measured.accounts[flow.account].throttled:
-        return "worker"  # it takes so long with the answers that more and more requests are without one
-    if place == "idle" and measured.lag:
-        return "worker" if is_busy else "kafka"
-    return {"journal": "kafka"}.get(place, place)
+    return others.most_common(1)[0][0] if others else "sender"

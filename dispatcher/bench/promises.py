@@ -1,45 +1,65 @@
 """Whether the dispatcher kept what it promises while it was rehearsed, by its results and what the stand-in saw."""
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from dispatcher.bench.tally import Tally
 from dispatcher.simulator.judgement import overruns
 
-Report = Mapping[str, Any]
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the stand-in saw, by its reports before and after; nothing where there is none.
 
-def foreign(found: Tally, earlier: Report | None, report: Report | None, in_doubt: int) -> int:
-    """Return how many messages the stand-in took that were not ours, between two of its reports.
-
-    Of those *in_doubt* it may have any.
+    It drains those in *slowed* at so much less than their rate. It had to do for *busy_for* seconds.
     """
-    if earlier is None or report is None:
-        return 0
-    taken: int = report["messages"] - earlier["messages"]
-    return max(0, taken - found.statuses["accepted"] - in_doubt)
+
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    slowed: Mapping[str, float] = field(default_factory=dict)
+    busy_for: float = 0.0
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nobody had used it before."""
+        return self.before is not None and not self.before["messages"]
+
+    @property
+    def cpu(self) -> float:
+        """What it used of a core."""
+        if self.before is None or self.after is None or not self.busy_for:
+            return 0.0
+        used: float = self.after["cpu_seconds"] - self.before["cpu_seconds"]
+        return used / self.busy_for
+
+    def foreign(self, found: Tally, in_doubt: int) -> int:
+        """Return how many of the messages that it took were not ours; of those *in_doubt* it may have any."""
+        return max(0, self._taken() - found.statuses["accepted"] - in_doubt)
+
+    def broken(self, found: Tally, *, is_shared: bool) -> Iterator[str]:
+        """Yield a sentence for each promise that did not hold.
+
+        How fast senders were driven shows a stand-in that nobody else used, before or meanwhile. What it drains slower
+        says nothing about that.
+        """
+        accepted = found.statuses["accepted"]
+        if found.twice:
+            yield f"{found.twice:,} jobs have more than one result"
+        if self.after is None:
+            return
+        if self._taken() < accepted:
+            yield f"{accepted:,} results say accepted, and the stand-in accepted {self._taken():,} messages"
+        if self.is_fresh and not is_shared:
+            yield from overruns(_without(self.after, self.slowed))
+
+    def _taken(self) -> int:
+        if self.before is None or self.after is None:
+            return 0
+        return int(self.after["messages"] - self.before["messages"])
 
 
-def broken(
-    found: Tally, earlier: Report | None, report: Report | None, slowed: Collection[str], *, is_shared: bool
-) -> Iterator[str]:
-    """Yield a sentence for each promise that did not hold.
-
-    How fast senders were driven is judged by a stand-in that nobody else used, before or meanwhile; what it drains
-    *slowed* says nothing about that.
-    """
-    if found.twice:
-        yield f"{found.twice:,} jobs have more than one result"
-    if earlier is None or report is None:
-        return
-    taken = report["messages"] - earlier["messages"]
-    if taken < found.statuses["accepted"]:
-        yield f"{found.statuses['accepted']:,} results say accepted, and the stand-in accepted {taken:,} messages"
-    if not earlier["messages"] and not is_shared:
-        yield from overruns(_without(report, slowed))
-
-
-def _without(report: Report, names: Collection[str]) -> dict[str, Any]:
+def _without(report: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     """Return *report* but for the senders, 10DLC campaigns and `campaign/carrier` with these *names*."""
     return {
         **report,

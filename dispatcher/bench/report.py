@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dispatcher.bench.advice import Advice, advice
-from dispatcher.bench.findings import Flow, Measured, binding, keeps_up
+from dispatcher.bench.findings import Flow, Measured, Verdict, binding, keeps_up
 from dispatcher.domain.fleet import Fleet
 
 AS_CONFIGURED: Final = 0
@@ -32,12 +32,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All there is to say."""
+    """All there is to say; *is_judged* when it is known how fast senders were driven."""
 
     measured: Measured
     rows: Sequence[Row]
     advice: Sequence[Advice]
     troubles: Sequence[str]
+    is_judged: bool
 
     @property
     def exit_code(self) -> int:
@@ -47,10 +48,15 @@ class Report:
         return TO_BE_CHANGED if self.advice else AS_CONFIGURED
 
 
-def report_on(measured: Measured, troubles: Sequence[str], fleet: Fleet) -> Report:
-    """Return the report on what was *measured* of *fleet*."""
+def report_on(verdict: Verdict, fleet: Fleet) -> Report:
+    """Return the report on what was measured of *fleet*."""
+    measured = verdict.measured
     return Report(
-        measured=measured, rows=list(_rows(measured, fleet)), advice=advice(measured), troubles=tuple(troubles)
+        measured=measured,
+        rows=list(_rows(measured, fleet)),
+        advice=advice(measured),
+        troubles=verdict.troubles,
+        is_judged=verdict.is_judged,
     )
 
 
@@ -115,9 +121,12 @@ def fields(report: Report) -> Mapping[str, object]:
         },
         "urgent": {"messages": measured.urgent_messages, "p50": urgent[0], "p99": urgent[1]},
         "worker": {"cpu": round(measured.cpu, 3), "late": round(measured.late, 4)},
+        "machine": {"cpu": round(measured.machine, 3)},
+        "stand_in": {"cpu": round(measured.stand_in_cpu, 3)},
         "kafka": {"intent_p99": measured.journal, "unread": measured.lag},
         "errors": dict(measured.errors),
         "advice": [{"key": one.key, "sentence": one.sentence} for one in report.advice],
+        "overruns_judged": report.is_judged,
         "troubles": list(report.troubles),
         "exit_code": report.exit_code,
     }

@@ -18,10 +18,10 @@ from aiokafka import TopicPartition
 from dispatcher.app.program import answers, program
 from dispatcher.app.simulator import is_loopback
 from dispatcher.app.worker import run_worker
-from dispatcher.bench.findings import Measured
+from dispatcher.bench.findings import Verdict
 from dispatcher.bench.ground import TEST_NUMBER, Ground, look_at, stand_in_report
 from dispatcher.bench.load import Load, addressed, invented
-from dispatcher.bench.promises import broken, foreign
+from dispatcher.bench.promises import Seen
 from dispatcher.bench.tally import Tally, measured, tally
 from dispatcher.bench.topics import apart, made
 from dispatcher.bench.watch import Reading, Watch
@@ -60,14 +60,6 @@ class Progress:
     done: float
     total: float
     rate: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was measured, and sentences for the promises that did not hold."""
-
-    measured: Measured
-    troubles: tuple[str, ...]
 
 
 async def rehearse(
@@ -171,13 +163,14 @@ async def _verdict(
     earlier: dict[str, Any] | None,
     http: aiohttp.ClientSession,
 ) -> Verdict:
-    report = await stand_in_report(http, settings.twilio.base_url) if earlier is not None else None
-    in_doubt = int(sum(count for labels, count in drive.end.requests.items() if "in_doubt" in labels))
-    others = foreign(found, earlier, report, in_doubt)
-    factors = settings.simulator.rate_factors if report is not None else {}
-    slowed = {name: factor for name, factor in factors.items() if factor < 1}
+    seen = Seen()
+    if earlier is not None and (report := await stand_in_report(http, settings.twilio.base_url)) is not None:
+        factors = settings.simulator.rate_factors
+        slowed = {name: factor for name, factor in factors.items() if factor < 1}
+        seen = Seen(earlier, report, slowed, busy_for=drive.end.at - drive.start.at)
+    foreign = seen.foreign(found, int(sum(drive.end.of("in_doubt"))))
     return Verdict(
-        measured(
+        measured=measured(
             found,
             settings,
             drive.watch,
@@ -186,16 +179,19 @@ async def _verdict(
             against=str(ground),
             delays=drive.delays,
             lag=drive.lag,
-            slowed=slowed,
-            foreign=others,
+            stand_in_cpu=seen.cpu,
+            slowed=seen.slowed,
+            foreign=foreign,
         ),
-        tuple(broken(found, earlier, report, slowed, is_shared=others > 0)),
+        troubles=tuple(seen.broken(found, is_shared=foreign > 0)),
+        is_judged=seen.is_fresh and not foreign,
     )
 
 
 class _Drive:
     """Runs a worker on a load that waits for it, adds urgent messages, and watches both."""
 
+    start: Reading
     before: Reading
     after: Reading
     end: Reading
@@ -227,6 +223,7 @@ class _Drive:
             tasks.create_task(run_worker(self._own, self._clock, worker_stop, watch=self.watch.begin), name="worker")
             urgent = tasks.create_task(self._publish_urgent(), name="urgent")
             await self._wait_for_requests()
+            self.start = self.watch.read()
             await self._look_on("Settling", settle)
             self.watch.forget()
             self.delays.clear()

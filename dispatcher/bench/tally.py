@@ -73,6 +73,7 @@ def measured(
     against: str,
     delays: Sequence[float],
     lag: int,
+    stand_in_cpu: float,
     slowed: Mapping[str, float],
     foreign: int,
 ) -> Measured:
@@ -88,9 +89,11 @@ def measured(
         family_rate=settings.fleet.family_rate,
         queue_target=settings.twilio.queue_target,
         partitions=settings.kafka.partitions,
+        machine=_share(before.machine, after.machine),
         cpu=(after.cpu - before.cpu) / seconds,
         late=median(delays) if delays else 0.0,
         lag=lag,
+        stand_in_cpu=stand_in_cpu,
         journal=percentile(before.journal, after.journal, _NEARLY_ALL),
         urgent=None if urgent[0] is None or urgent[1] is None else (urgent[0], urgent[1]),
         urgent_messages=int(max(after.waited.values(), default=0) - max(before.waited.values(), default=0)),
@@ -150,6 +153,11 @@ def _accounts(found: Tally, fleet: Fleet, watch: Watch, before: Reading, after: 
         )
         for name, account in fleet.accounts.items()
     }
+
+
+def _share(before: tuple[float, float], after: tuple[float, float]) -> float:
+    worked, there = (late - early for early, late in zip(before, after, strict=True))
+    return worked / there if there else 0.0
 
 
 def _grown(

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
+from pathlib import Path
 from typing import Any, Final
 
 from dispatcher.clock import Clock
@@ -15,6 +16,8 @@ from dispatcher.telemetry import metrics
 
 IDLE: Final = "idle"
 _JOURNAL: Final = "journal"
+# https://man7.org/linux/man-pages/man5/proc_stat.5.html
+_LINUX_CORES: Final = Path("/proc/stat")
 
 
 def flow_of(sender: Sender, carrier: str | None) -> str:
@@ -32,17 +35,25 @@ class Sight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What the worker had counted at a moment; *cpu* in seconds, histograms as counts up to each bound."""
+    """What the worker had counted at a moment; *cpu* in seconds, histograms as counts up to each bound.
+
+    *machine* is the time that its cores have worked, and that there was, in any unit.
+    """
 
     at: float
     epoch: float
     cpu: float
+    machine: tuple[float, float]
     received: float
     requests: Mapping[tuple[str, ...], float]
     errors: Mapping[tuple[str, ...], float]
     answered: Mapping[str, Mapping[float, float]]
     waited: Mapping[float, float]
     journal: Mapping[float, float]
+
+    def of(self, outcome: str) -> list[float]:
+        """Return how many requests of each account had *outcome*."""
+        return [count for (_, known), count in self.requests.items() if known == outcome]
 
 
 class Watch:
@@ -99,6 +110,7 @@ class Watch:
             at=self._clock.monotonic(),
             epoch=self._clock.epoch(),
             cpu=used.ru_utime + used.ru_stime,
+            machine=_cores(),
             received=sum(_totals(metrics.JOBS_RECEIVED).values()),
             requests=_totals(metrics.REQUESTS),
             errors=_totals(metrics.TWILIO_ERRORS),
@@ -136,6 +148,16 @@ def _place(lane: Lane) -> str:
     if reason == _JOURNAL and lane.concurrency.in_flight >= int(lane.concurrency.limit.limit):
         return lane.concurrency.reason  # others stand by only because no more may be in flight
     return reason
+
+
+def _cores() -> tuple[float, float]:
+    """Return how long this machine's cores have worked since its start, and how long there were any; where Linux is."""
+    try:
+        times = [int(field) for field in _LINUX_CORES.read_text(encoding="ascii").partition("\n")[0].split()[1:9]]
+    except OSError:
+        return 0.0, 0.0
+    idle = sum(times[3:5])  # idle, and waiting for disks
+    return sum(times) - idle, sum(times)
 
 
 def _totals(counter: Any) -> dict[tuple[str, ...], float]:

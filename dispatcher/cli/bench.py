@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from rich.status import Status
     from rich.table import Table
 
+    from dispatcher.bench.findings import Verdict
     from dispatcher.bench.report import Report
-    from dispatcher.bench.run import Progress, Verdict
+    from dispatcher.bench.run import Progress
 
 _PLAIN_LINE_EVERY = 5.0
 # Wide enough for every column where no terminal sets a bound.
 _PIPE_WIDTH = 200
 _SUMS = ("account", "pool")
-_BOUND_BY = {
+BOUND_BY = {
     "sender": "own rate",
     "queue": "queue at Twilio",
     "account": "account's rate",
@@ -29,6 +30,8 @@ _BOUND_BY = {
     "concurrency": "requests at once",
     "suspended": "quarantine",
     "kafka": "Kafka",
+    "stand-in": "stand-in's CPU",
+    "machine": "this machine",
     "worker": "worker's CPU",
     "idle": "too few jobs",
     "no pool": "no pool",
@@ -93,8 +96,7 @@ def bench(
             )
 
     process.run(main)
-    verdict = verdicts[0]
-    report = report_on(verdict.measured, verdict.troubles, settings.fleet)
+    report = report_on(verdicts[0], settings.fleet)
     if json_output:
         typer.echo(json.dumps(fields(report), indent=2))
     else:
@@ -171,7 +173,8 @@ def print_report(report: "Report", console: "Console", *, is_terminal: bool) -> 
     for trouble in report.troubles:
         console.print(f"Not as promised: {trouble}.", markup=False)
     if not report.advice and not report.troubles:
-        console.print("Every sender reached its rate, and none was overrun.")
+        judged = "none was overrun" if report.is_judged else "a stand-in not used before would tell of overruns"
+        console.print(f"Every sender reached its rate; {judged}.")
 
 
 def _table(report: "Report", *, is_terminal: bool) -> "Table":
@@ -191,7 +194,7 @@ def _table(report: "Report", *, is_terminal: bool) -> "Table":
             f"{row.configured:,.4g}/s",
             f"{row.reached:,.1f}/s",
             f"{share:.0%}",
-            _BOUND_BY[row.bound_by],
+            BOUND_BY[row.bound_by],
             f"{row.deepest:.2f} s",
         )
     return table

@@ -85,3 +85,12 @@ def test_each_pool_and_sender_has_its_own_head() -> None:
         message = Message(job=job, origin=Desk(), offset=0, priority=0, cost=1, appended_at=0.0)
         form = parse_qs(maker.make(message, make_sender(number, 1)).form.decode())
         assert (form["From"], form.get("ValidityPeriod")) == ([number], validity)
+
+
+def test_with_only_one_number_everything_leaves_by_it() -> None:
+    maker = RequestMaker({"all": Pool(name="all", senders=("72345", "72346"))}, None, "+15005550006")
+    job = Job(id="spring-1", campaign="spring", to="+12065550142", pool="all", body="Hi")
+    for number in ("72345", "72346"):
+        message = Message(job=job, origin=Desk(), offset=0, priority=0, cost=1, appended_at=0.0, attempts=1)
+        form = maker.make(message, make_sender(number, 100)).form.decode()
+        assert parse_qs(form)["From"] == ["+15005550006"]
