@@ -41,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=(
-        "Exit codes: 0 done; 1 a bug in the dispatcher, or a demo or rehearsal that broke a promise; "
+        "Exit codes: 0 done; 1 a bug in the dispatcher, or a demo or bench that broke a promise; "
         "2 something you can mend, named in one sentence; "
         "130 left at once (Ctrl-C, or a second signal while draining)."
     ),
