@@ -58,9 +58,10 @@ class Commits:
         One at a time: a commit that overtakes a newer one would set the group back. A commit cannot be cancelled (the
         request would run on), so one that hangs is left alone; meanwhile the lease runs out.
         """
-        if self._running is not None and not self._running.done():
-            await asyncio.wait([self._running], timeout=PATIENCE)
-            if not self._running.done():
+        if (earlier := self._unfinished()) is not None:
+            await asyncio.wait([earlier], timeout=PATIENCE)
+            # It may have been left meanwhile, or another who waited for it may have begun the next.
+            if self._unfinished() is not None:
                 return
         self._running = self._tasks.create_task(self._commit_now(consumer), name="commit")
         await asyncio.wait([self._running], timeout=PATIENCE)
@@ -70,6 +71,9 @@ class Commits:
         if self._running is not None:
             self._running.cancel()
             self._running = None
+
+    def _unfinished(self) -> asyncio.Task[None] | None:
+        return self._running if self._running is not None and not self._running.done() else None
 
     async def _commit_now(self, consumer: Any) -> None:
         commits = {partition: self._bookmark(partition, offsets) for partition, offsets in self._offsets.items()}

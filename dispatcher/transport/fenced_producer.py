@@ -1,5 +1,8 @@
 """A producer that writes nothing once it may not, not even what aiokafka has in hand already."""
 
+import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +13,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from dispatcher.clock import Clock
 
 LOOK_EVERY = 0.1
+_LINGER_NOT_AT_ALL = struct.pack("ii", 1, 0)
 
 
 class WriteRefusedError(KafkaError):
@@ -24,6 +28,8 @@ class FencedProducer:
     An idempotent producer never gives a batch up: that of a worker which was frozen would be written when the worker
     wakes. While *may_write* says no, batches are held back, and sent on when it says yes again: the first try of one
     may have been written, and only its own producer can repeat it without writing it twice. After `give_up` they fail.
+    What is on its way at that moment is cut off: a network that comes back would deliver it minutes later, when another
+    worker has written outcomes of the same jobs.
 
     That leaves a gap in the producer's sequence, after which Kafka takes nothing from it; so the next batch goes by
     another producer that *make* returns.
@@ -92,6 +98,44 @@ class _Fence:
             if self.is_final:
                 raise WriteRefusedError
             if self._may_write():
-                break
+                return await self._write(node_id, request, group)
             await self._clock.sleep(LOOK_EVERY)
         return await self._send(node_id, request, group=group)
+
+    async def _write(self, node_id: int, request: Any, group: Any) -> Any:
+        """Write *request*, and cut it off when it may no longer be written before there is an answer."""
+        connection = self._client._conns.get((node_id, group))  # noqa: SLF001 - aiokafka has no door to it
+        writer = None if connection is None else connection._writer  # noqa: SLF001 - same
+        if writer is None:  # it broke just now, which the client is about to tell
+            return await self._send(node_id, request, group=group)
+        # Closed the usual way, by us or by our death, a connection goes on sending what it holds.
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT_AT_ALL)
+        watch = Watch(writer.transport, lambda: self._may_write() and not self.is_final)
+        try:
+            return await self._send(node_id, request, group=group)
+        finally:
+            watch.end()
+
+
+class Watch:
+    """Aborts *transport* once *may_go_on* says no, until it is ended."""
+
+    __slots__ = ("_may_go_on", "_timer", "_transport")
+
+    def __init__(self, transport: asyncio.WriteTransport, may_go_on: Callable[[], bool]) -> None:
+        self._transport = transport
+        self._may_go_on = may_go_on
+        self._look_later()
+
+    def end(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _look_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
+
+    def _look(self) -> None:
+        if self._may_go_on():
+            self._look_later()
+        else:
+            self._transport.abort()

@@ -1,20 +1,45 @@
 """A worker that may no longer write does not, whatever its producer still holds."""
 
 import asyncio
+import socket
+import struct
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.produce import ProduceRequest
 
+from dispatcher.transport import fenced_producer
 from dispatcher.transport.fenced_producer import FencedProducer, WriteRefusedError
 from tests.clock import FakeClock
 
 PRODUCE = ProduceRequest(transactional_id=None, required_acks=-1, timeout=1000, topics=[])
 
 
+class Connection:
+    """As aiokafka's, with itself for a writer, a transport and a socket."""
+
+    def __init__(self) -> None:
+        self._writer = self.transport = self
+        self.options: list[Any] = []
+        self.is_cut_off = asyncio.Event()
+
+    def get_extra_info(self, _name: str) -> "Connection":
+        return self
+
+    def setsockopt(self, *option: Any) -> None:
+        self.options.append(option)
+
+    def abort(self) -> None:
+        self.is_cut_off.set()
+
+
 class Client:
     def __init__(self) -> None:
         self.written: list[Any] = []
+        self.answers = True
+        self.connection = Connection()
+        self._conns = {(0, None): self.connection}
 
     async def ready(self, _node: int, *, group: Any) -> bool:
         del group
@@ -23,6 +48,9 @@ class Client:
     async def send(self, _node: int, request: Any, *, group: Any) -> None:
         del group
         self.written.append(request)
+        if not self.answers:
+            await self.connection.is_cut_off.wait()
+            raise KafkaConnectionError
 
 
 class Producer:
@@ -84,6 +112,39 @@ async def test_what_is_given_up_is_never_written_and_another_producer_goes_on(cl
     await producer.send_batch(None, "results", partition=0)
     assert kafka.written == [0, 1]
     assert [made.is_running for made in kafka.made] == [False, True]
+
+
+@pytest.mark.parametrize("ended_by", ["the lease", "giving up"])
+async def test_what_is_on_its_way_when_nothing_may_be_written_any_more_is_cut_off(
+    ended_by: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fenced_producer, "LOOK_EVERY", 0.0)
+    kafka = Kafka()
+    producer = FencedProducer(kafka.make, lambda: kafka.is_open, clock)
+    client = kafka.made[0].client
+    client.answers = False
+
+    async def is_cut_off() -> None:
+        with pytest.raises(KafkaConnectionError):
+            await producer.send_batch(None, "results", partition=0)
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(is_cut_off())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert kafka.written == [1]
+        assert not client.connection.is_cut_off.is_set()
+        if ended_by == "the lease":
+            kafka.is_open = False
+        else:
+            producer.give_up()
+
+
+async def test_a_connection_that_holds_a_batch_is_reset_when_the_process_dies(clock: FakeClock) -> None:
+    kafka = Kafka()
+    await FencedProducer(kafka.make, lambda: True, clock).send_batch(None, "results", partition=0)
+    not_at_all = struct.pack("ii", 1, 0)
+    assert kafka.made[0].client.connection.options == [(socket.SOL_SOCKET, socket.SO_LINGER, not_at_all)]
 
 
 async def test_what_is_no_batch_passes_always(clock: FakeClock) -> None:
