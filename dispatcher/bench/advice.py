@@ -63,9 +63,9 @@ def _concurrency(measured: Measured, whose: str, flows: Sequence[Flow]) -> Advic
     if account.throttled:
         return Advice(
             "senders.account",
-            f"Twilio answers 429 above about {account.at_once} requests at once, and account {whose} would need "
-            f"{needed:,} messages/s{took}; have Twilio raise that (the stand-in: simulator.concurrency), or move "
-            f"senders like {_named(flows)} to another account",
+            f"Twilio answered 429 {account.throttled:,} times, so account {whose} is held to about {account.at_once} "
+            f"requests at once, and it would need {needed:,} messages/s{took}; have Twilio raise its limit (the "
+            f"stand-in: simulator.concurrency), or move {_named(flows)} to another account",
         )
     at_once = max(account.max_concurrency + 1, ceil(needed * (account.typical or 0.0) * ROOM))
     return Advice(

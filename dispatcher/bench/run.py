@@ -1,4 +1,4 @@
-"""The rehearsal: a worker in this process sends a load of its own, on topics of its own, and is watched."""
+"""The rehearsal from its beginning to its end: where to, with what, on topics of its own, and what came of it."""
 
 import asyncio
 import os
@@ -17,29 +17,19 @@ from aiokafka import TopicPartition
 
 from dispatcher.app.program import answers, program
 from dispatcher.app.simulator import is_loopback
-from dispatcher.app.worker import run_worker
+from dispatcher.bench.drive import SETTLE, Drive, Progress, insist
 from dispatcher.bench.findings import Verdict
 from dispatcher.bench.ground import TEST_NUMBER, Ground, look_at, stand_in_report
 from dispatcher.bench.load import Load, addressed, invented
 from dispatcher.bench.promises import Seen
-from dispatcher.bench.tally import Tally, measured, tally
+from dispatcher.bench.tally import Tally, measured
 from dispatcher.bench.topics import apart, made
-from dispatcher.bench.watch import Reading, Watch
 from dispatcher.clock import Clock
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.outcome import Result
 from dispatcher.domain.settings import Settings
 from dispatcher.transport.kafka import make_consumer, make_producer, running
 
-# Until concurrency is found and every sender is at its rate (seconds); not measured.
-SETTLE: Final = 5.0
-LOOK_EVERY: Final = 0.25
-# Less than so many seconds would say nothing.
-SHORTEST: Final = 2.0
-# The worker sends within so many seconds, or never.
-START_TIMEOUT: Final = 60.0
-# So many looks in a row at which nothing waits are the end.
-LOOKS_AT_NOTHING: Final = 4
 _JOBS_BETWEEN_REPORTS: Final = 2000
 
 
@@ -50,16 +40,6 @@ class Wish:
     seconds: float
     recipients: Path | None = None
     is_live: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a stage is; *rate* in messages a second."""
-
-    stage: str
-    done: float
-    total: float
-    rate: float = 0.0
 
 
 async def rehearse(
@@ -105,12 +85,12 @@ async def rehearse(
         await stack.enter_async_context(made(own))
         await _publish(own, load, stop, show)
         say(f"Sending against {ground}")
-        drive = _Drive(own, load, clock, stop, show, random)
+        drive = Drive(own, load, clock, stop, show, random)
         settle = SETTLE if wish.recipients is None else 0.0
         await drive.run(settle, wish.seconds)
-        found = tally(
-            [result async for result in _results(own)], fleet, since=drive.before.epoch, until=drive.after.epoch
-        )
+        found = Tally()
+        async for result in _results(own):
+            found.add(result, fleet, since=drive.before.epoch, until=drive.after.epoch)
         return await _verdict(found, drive, settings, ground, report, http)
 
 
@@ -131,11 +111,10 @@ async def _publish(own: Settings, load: Load, stop: asyncio.Event, show: Callabl
     encode = msgspec.json.Encoder().encode
     topic = own.priorities[-1].topic
     async with running(make_producer(own.kafka), own.kafka) as producer:
-        for done, job in enumerate(load.waiting):
+        for done, job in enumerate(load.waiting, 1):
             if done % _JOBS_BETWEEN_REPORTS == 0:
                 show(Progress("Publishing", done, load.jobs))
-                if stop.is_set():
-                    break
+                insist(not stop.is_set())
             await producer.send(topic, encode(job), key=job.to.encode())
         await producer.flush()
 
@@ -157,7 +136,7 @@ async def _results(own: Settings) -> AsyncIterator[Result]:
 
 async def _verdict(
     found: Tally,
-    drive: "_Drive",
+    drive: Drive,
     settings: Settings,
     ground: Ground,
     earlier: dict[str, Any] | None,
@@ -186,92 +165,3 @@ async def _verdict(
         troubles=tuple(seen.broken(found, is_shared=foreign > 0)),
         is_judged=seen.is_fresh and not foreign,
     )
-
-
-class _Drive:
-    """Runs a worker on a load that waits for it, adds urgent messages, and watches both."""
-
-    start: Reading
-    before: Reading
-    after: Reading
-    end: Reading
-
-    def __init__(
-        self,
-        own: Settings,
-        load: Load,
-        clock: Clock,
-        stop: asyncio.Event,
-        show: Callable[[Progress], None],
-        random: Random,
-    ) -> None:
-        self._own = own
-        self._load = load
-        self._clock = clock
-        self._stop = stop
-        self._show = show
-        self._random = random
-        self._published = load.jobs
-        self.watch = Watch(own.fleet, clock, urgent=own.priorities[0].name)
-        self.delays: list[float] = []
-        self.lag = 0
-
-    async def run(self, settle: float, seconds: float) -> None:
-        """Let the worker settle, measure for so many *seconds* at most, and let it drain."""
-        worker_stop = asyncio.Event()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(run_worker(self._own, self._clock, worker_stop, watch=self.watch.begin), name="worker")
-            urgent = tasks.create_task(self._publish_urgent(), name="urgent")
-            await self._wait_for_requests()
-            self.start = self.watch.read()
-            await self._look_on("Settling", settle)
-            self.watch.forget()
-            self.delays.clear()
-            self.before = self.watch.read()
-            self.after = await self._look_on("Measuring", seconds)
-            if self._stop.is_set() and self.after.at - self.before.at < SHORTEST:
-                raise DispatcherError("stopped before anything was measured")
-            urgent.cancel()
-            worker_stop.set()
-            self._show(Progress("Letting what is in flight come back", 0, 0))
-        self.end = self.watch.read()
-
-    async def _wait_for_requests(self) -> None:
-        deadline = self._clock.monotonic() + START_TIMEOUT
-        while not self.watch.read().requests:
-            if self._stop.is_set():
-                raise DispatcherError("stopped before anything was measured")
-            if self._clock.monotonic() > deadline:
-                raise DispatcherError(
-                    f"the worker had no answer within {START_TIMEOUT:.0f} s; look with `dispatcher doctor` whether all "
-                    "is in place"
-                )
-            await self._clock.sleep(LOOK_EVERY)
-
-    async def _look_on(self, stage: str, seconds: float) -> Reading:
-        """Watch for so many *seconds*, less when nothing is left to send; return the reading at the end."""
-        began = now = self._clock.monotonic()
-        reading = self.watch.read()
-        first, nothing = reading, 0
-        while now < began + seconds and nothing < LOOKS_AT_NOTHING and not self._stop.is_set():
-            await self._clock.sleep(LOOK_EVERY)
-            self.delays.append(self._clock.monotonic() - now - LOOK_EVERY)
-            now = self._clock.monotonic()
-            self.watch.look()
-            self.lag = self._published - int(reading.received)
-            nothing = nothing + 1 if self.watch.is_idle and not self.lag else 0
-            if nothing <= 1:
-                reading = self.watch.read()
-            answered = sum(reading.requests.values()) - sum(first.requests.values())
-            self._show(Progress(stage, now - began, seconds, answered / (now - began)))
-        return reading
-
-    async def _publish_urgent(self) -> None:
-        """Publish urgent jobs, at random moments rather than at a beat that may be a sender's."""
-        encode = msgspec.json.Encoder().encode
-        topic = self._own.priorities[0].topic
-        async with running(make_producer(self._own.kafka), self._own.kafka) as producer:
-            for job in self._load.urgent:
-                await self._clock.sleep(self._random.expovariate(self._load.urgent_rate))
-                await producer.send_and_wait(topic, encode(job), key=job.to.encode())
-                self._published += 1

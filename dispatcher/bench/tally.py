@@ -1,7 +1,7 @@
 """From what a worker counted, and the results it wrote, to what was measured."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
@@ -35,32 +35,28 @@ class Sums:
 
 @dataclass(slots=True)
 class Tally:
-    """The results, summed up: by status all of them, by whom and where those of the time that was measured."""
+    """The results, summed up: by status all of them, by whom and where those of the time that is measured."""
 
     flows: dict[str, Sums] = field(default_factory=dict)
     accounts: Counter[str] = field(default_factory=Counter)
     pools: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
     twice: int = 0
+    _seen: set[str] = field(default_factory=set)
 
-
-def tally(results: Iterable[Result], fleet: Fleet, *, since: float, until: float) -> Tally:
-    """Sum up *results*; those between *since* and *until* (seconds of the epoch) were in the time that counts."""
-    found = Tally()
-    seen: set[str] = set()
-    for result in results:
-        found.statuses[result.status] += 1
-        found.twice += result.id in seen
-        seen.add(result.id)
+    def add(self, result: Result, fleet: Fleet, *, since: float, until: float) -> None:
+        """Count *result*; it is of the time that is measured between *since* and *until*, seconds of the epoch."""
+        self.statuses[result.status] += 1
+        self.twice += result.id in self._seen
+        self._seen.add(result.id)
         sender = fleet.senders.get(result.sender or "")
         at = datetime.fromisoformat(result.at).timestamp()
         if result.status != "accepted" or sender is None or not since <= at < until:
-            continue
+            return
         pool, carrier = kind_of(result.id, fleet)
-        found.flows.setdefault(flow_of(sender, carrier), Sums()).add(result.segments)
-        found.accounts[sender.account] += 1
-        found.pools[pool] += result.segments
-    return found
+        self.flows.setdefault(flow_of(sender, carrier), Sums()).add(result.segments)
+        self.accounts[sender.account] += 1
+        self.pools[pool] += result.segments
 
 
 def measured(

@@ -11,12 +11,12 @@ from dispatcher.domain.duration import format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.status import Status
     from rich.table import Table
 
+    from dispatcher.bench.drive import Progress
     from dispatcher.bench.findings import Verdict
     from dispatcher.bench.report import Report
-    from dispatcher.bench.run import Progress
+    from dispatcher.clock import Clock
 
 _PLAIN_LINE_EVERY = 5.0
 # Wide enough for every column where no terminal sets a bound.
@@ -87,13 +87,12 @@ def bench(
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     wish = Wish(seconds=seconds, recipients=recipients, is_live=live)
+    clock = SystemClock()
     verdicts: list[Verdict] = []
 
     async def main(stop: asyncio.Event) -> None:
-        with _Display() as display:
-            verdicts.append(
-                await rehearse(settings, config, wish, SystemClock(), stop, say=display.say, show=display.show)
-            )
+        with _Display(clock) as display:
+            verdicts.append(await rehearse(settings, config, wish, clock, stop, say=display.say, show=display.show))
 
     process.run(main)
     report = report_on(verdicts[0], settings.fleet)
@@ -107,32 +106,33 @@ def bench(
 class _Display:
     """A line that changes on a terminal, a line every few seconds elsewhere."""
 
-    def __init__(self) -> None:
-        self._status: Status | None = stderr().status("") if is_terminal() else None
+    def __init__(self, clock: "Clock") -> None:
+        from rich.live import Live
+
+        # It refreshes when there is something new: a thread that did so by itself would take time from the worker.
+        self._live = Live(console=stderr(), auto_refresh=False, transient=True) if is_terminal() else None
+        self._clock = clock
         self._stage = ""
         self._said = 0.0
 
     def __enter__(self) -> Self:
-        if self._status is not None:
-            self._status.start()
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def say(self, sentence: str) -> None:
-        stderr().print(f"{sentence} ...", markup=False)
+        (self._live.console if self._live is not None else stderr()).print(f"{sentence} ...", markup=False)
 
     def show(self, progress: "Progress") -> None:
-        line = headline(progress)
-        if self._status is not None:
-            self._status.update(line)
-        elif progress.stage != self._stage or progress.done - self._said >= _PLAIN_LINE_EVERY:
-            self._said = progress.done
-            if progress.rate or not progress.total:
-                stderr().print(line)
-        self._stage = progress.stage
+        if self._live is not None:
+            self._live.update(headline(progress), refresh=True)
+        elif progress.stage != self._stage or self._clock.monotonic() - self._said >= _PLAIN_LINE_EVERY:
+            self._stage, self._said = progress.stage, self._clock.monotonic()
+            stderr().print(headline(progress), markup=False)
 
 
 def headline(progress: "Progress") -> str:

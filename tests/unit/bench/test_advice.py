@@ -18,7 +18,7 @@ PLACES = ("sender", "queue", "account", "family", "concurrency", "suspended", "j
     [
         ("account", {"rate": Rate(40, "s")}, {}, "accounts.main.rate", "need 80 messages/s, and it is held to 40/s"),
         ("family", {}, {"family_rate": Rate(40, "s")}, "twilio.family_rate", "80 messages/s, and such a family has 40"),
-        ("concurrency", {"throttled": 7}, {}, "senders.account", "429 above about 20 requests at once"),
+        ("concurrency", {"throttled": 7}, {}, "senders.account", "429 7 times, so account main is held to about 20"),
         ("concurrency", {"max_concurrency": 4}, {}, "accounts.main.max_concurrency", "allow 10"),
         ("queue", {"slowest": 2.4}, {}, "twilio.queue_target", "up to 2.4 s (p99), and 72345 may have 1s"),
         ("suspended", {}, {"errors": {"21606": 3}}, "senders", "Twilio answered with 21606 (3 times)"),
@@ -88,3 +88,20 @@ def test_there_is_something_to_change_just_when_somebody_fell_short(
 def test_the_table_has_a_word_for_everything_that_may_bind() -> None:
     places = ("sender", "queue", "account", "family", "concurrency", "suspended", "idle", "no pool")
     assert {*places, "kafka", "worker", "stand-in", "machine"} == BOUND_BY.keys()
+
+
+@pytest.mark.parametrize(("place", "needed"), [("account", 80), ("family", 240)])
+def test_what_is_needed_counts_those_who_share_the_limit_and_have_messages(place: str, needed: int) -> None:
+    accounts = {
+        "main": account(rate=Rate(9, "s")),
+        "promo": account(name="promo"),
+        "apart": account(name="apart", family="apart"),
+    }
+    flows = [
+        flow(places={place: 40}),
+        flow(name="72346", account="promo", configured=200.0, segments=2000, messages=1600),
+        flow(name="72347", account="apart", segments=1000, messages=800),
+        flow(name="72348", segments=0, messages=0, pools=()),
+    ]
+    found = advice(measured(*flows, accounts=accounts))
+    assert f"would need {needed} messages/s" in found[0].sentence

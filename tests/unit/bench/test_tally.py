@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from dispatcher.bench.tally import tally
+from dispatcher.bench.tally import Tally
 from dispatcher.domain.fleet import CARRIERS, Pool
 from dispatcher.domain.outcome import Position, Result, Status
 from tests.unit.pacing.making import make_account, make_fleet, make_sender
@@ -37,8 +37,15 @@ def results() -> Iterator[Result]:
     yield result("bench-5-1-unknown", 1010.5)
 
 
+def tally() -> Tally:
+    found = Tally()
+    for one in results():
+        found.add(one, FLEET, since=1000.0, until=1010.0)
+    return found
+
+
 def test_what_was_accepted_in_the_time_that_counts_is_summed_up_by_all_that_limits_it() -> None:
-    found = tally(results(), FLEET, since=1000.0, until=1010.0)
+    found = tally()
     assert {name: (sums.segments, sums.messages, sums.largest) for name, sums in found.flows.items()} == {
         "72345": (3, 2, 2),
         "acme/att": (3, 1, 3),
@@ -49,6 +56,6 @@ def test_what_was_accepted_in_the_time_that_counts_is_summed_up_by_all_that_limi
 
 
 def test_all_results_count_for_the_promises() -> None:
-    found = tally(results(), FLEET, since=1000.0, until=1010.0)
+    found = tally()
     assert found.statuses == {"accepted": 7, "refused": 2}
     assert found.twice == 1

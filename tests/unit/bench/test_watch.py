@@ -97,6 +97,18 @@ def test_numbers_of_a_10dlc_campaign_are_one_flow_a_carrier_and_idle_only_togeth
     assert not watch.is_idle
 
 
+def test_what_is_in_flight_is_not_done() -> None:
+    played = Stage(make_fleet([FAST]), twilio=lambda _: None)
+    watch = Watch(make_fleet([FAST]), played.clock, urgent="urgent")
+    watch.begin(played.pipeline)
+    assert watch.is_idle
+    played.receive()
+    played.run()
+    watch.look()
+    assert watch.flows["72345"].places == {"idle": 1}
+    assert not watch.is_idle
+
+
 def test_the_deepest_queue_is_kept_until_it_is_told_to_forget() -> None:
     watch = looked_at(make_fleet([make_sender("72345", 10)]), latency=0.01)
     assert 0 < watch.flows["72345"].deepest <= 0.2

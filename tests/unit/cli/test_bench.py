@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from dispatcher.bench.drive import Progress
 from dispatcher.bench.findings import Verdict
 from dispatcher.bench.report import Report, fields, report_on
-from dispatcher.bench.run import Progress
 from dispatcher.cli.bench import headline, print_report
 from dispatcher.domain.fleet import CARRIERS, Pool
 from tests.unit.bench.making import account, flow, measured
