@@ -197,7 +197,7 @@ class Intake:
                 return stuck
 
     async def _what_moves(self, listener: RebalanceListener) -> dict[tuple[Mechanism, Hashable], object]:
-        """Return what has to move until the next look: nothing while Kafka does not answer, or while we hand over."""
+        """Return what has to move until the next look: nothing while Kafka does not answer."""
         wanted = self._with_room()
         began = self._clock.monotonic()
         try:
@@ -206,8 +206,10 @@ class Intake:
             ends = await self._ends(wanted)
         except KafkaError:
             return {}
-        if listener.is_busy or self._clock.monotonic() - began > ANSWER_WITHIN:
+        if self._clock.monotonic() - began > ANSWER_WITHIN:
             return {}
+        if listener.is_busy:
+            return {(Mechanism.TAKEOVER, self._generation): self._history.records_read}
         moving: dict[tuple[Mechanism, Hashable], object] = {(Mechanism.GROUP, None): self._polls}
         if self._offsets:
             moving[Mechanism.COMMITS, None] = self._commits.done

@@ -56,7 +56,7 @@ class Recovered:
 class History:
     """Reads what was written about partitions before they came to this worker, with a *consumer* of no group.
 
-    Results are read from *horizon* seconds ago on, at least.
+    Results are read from *horizon* seconds ago on, at least. *records_read* counts, over all readings.
     """
 
     def __init__(self, consumer: Any, clock: Clock, *, journal: str, results: str, horizon: float) -> None:
@@ -65,6 +65,7 @@ class History:
         self._horizon = horizon
         self._journal = journal
         self._results = results
+        self.records_read = 0
 
     async def read(self, bookmarks: Mapping[TopicPartition, Bookmark]) -> Recovered:
         """Return what happened to the jobs of partitions since they were committed as *bookmarks* say."""
@@ -120,6 +121,7 @@ class History:
         unread = {partition for partition in starts if max(starts[partition], beginnings[partition]) < ends[partition]}
         while unread:
             for partition, found in (await consumer.getmany(*unread, timeout_ms=1000)).items():
+                self.records_read += len(found)
                 records[partition] += [record for record in found if record.offset < ends[partition]]
                 if await consumer.position(partition) >= ends[partition]:
                     unread.discard(partition)

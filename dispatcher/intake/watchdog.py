@@ -16,6 +16,7 @@ class Mechanism(StrEnum):
 
     BREAKING = "the consumer of the jobs topics fails, the log says how"
     GROUP = "the consumer hangs in a rebalance of its group"
+    TAKEOVER = "the worker does not come to take over the partitions that it was given"
     FETCHING = "jobs wait in Kafka and the consumer does not fetch them"
     COMMITS = "the consumer does not come to commit its offsets"
 

@@ -15,6 +15,7 @@ from aiokafka.errors import (
     KafkaError,
     TopicAuthorizationFailedError,
 )
+from structlog.testing import capture_logs
 
 from dispatcher.clock import SystemClock
 from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
@@ -26,6 +27,7 @@ from dispatcher.intake import consumer as intake_consumer
 from dispatcher.intake.consumer import BATCH, Intake
 from dispatcher.intake.offsets import PartitionOffsets
 from dispatcher.intake.recovery import InheritedPages, Recovered
+from dispatcher.intake.watchdog import PATIENCE, Mechanism
 
 JOBS = TopicPartition("jobs", 0)
 
@@ -226,6 +228,54 @@ async def test_who_may_not_read_is_told_so_at_once(monkeypatch: pytest.MonkeyPat
         async with asyncio.TaskGroup() as tasks:
             await intake_of(log, monkeypatch, tasks).run(asyncio.Event())
     assert raised.group_contains(DispatcherError, match="does not let this worker read", depth=2)
+
+
+class EndlessPast:
+    """A past that is never read to its end; *is_moving*: because there is so much of it."""
+
+    def __init__(self, *, is_moving: bool) -> None:
+        self._is_moving = is_moving
+        self._reads = 0
+
+    @property
+    def records_read(self) -> int:
+        self._reads += self._is_moving
+        return self._reads
+
+    async def read(self, _: Any) -> Recovered:
+        await asyncio.Event().wait()
+        raise AssertionError("it has no end")
+
+
+@pytest.mark.parametrize("is_moving", [False, True])
+async def test_a_takeover_that_does_not_move_on_is_broken_off(
+    monkeypatch: pytest.MonkeyPatch, *, is_moving: bool
+) -> None:
+    monkeypatch.setattr(intake_consumer, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(intake_consumer, "RETRY_AFTER", 0.0)
+    log, past, stop = Log(), EndlessPast(is_moving=is_moving), asyncio.Event()
+    consumers = 0
+
+    @asynccontextmanager
+    async def open_consumer() -> AsyncIterator[Log]:
+        nonlocal consumers
+        consumers += 1
+        yield log
+
+    with capture_logs() as said:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            intake = intake_of(log, monkeypatch, tasks, history=past, open_consumer=open_consumer)
+            running = tasks.create_task(intake.run(stop))
+            while not hasattr(log, "listener"):  # noqa: ASYNC110 - it subscribes as its first step
+                await asyncio.sleep(0)
+            handing_over = tasks.create_task(log.listener.on_partitions_assigned([JOBS]))
+            while consumers == 1 and past.records_read < 10 * PATIENCE:  # noqa: ASYNC110 - looks are no events
+                await asyncio.sleep(0)
+            stop.set()
+            await running
+            await handing_over
+    replaced = [line["because"] for line in said if line["event"] == "the consumer is replaced"]
+    assert replaced == ([] if is_moving else [Mechanism.TAKEOVER.value])
 
 
 async def test_a_commit_that_hangs_does_not_outlive_its_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
