@@ -193,7 +193,7 @@ def _needed(measured: Measured, *, account: str | None = None, family: str | Non
         for flow in measured.flows
         if flow.pools and (flow.account == account or measured.accounts[flow.account].family == family)
     )
-    mean = measured.segments / measured.messages if measured.messages else 1.0
+    mean = max(1.0, measured.segments / max(1, measured.messages))
     return ceil(segments / mean)
 
 
