@@ -27,7 +27,7 @@ _OF_THE_WORKER: Final = frozenset({"worker", "journal", "sender"})
 class Flow:
     """What drains at a rate of its own: a sender, or a 10DLC campaign with a carrier.
 
-    *segments* of *messages*, the *largest* of so many, were accepted; *places* says at how many looks its messages
+    *segments* in so many *messages*, of up to *largest*, were accepted; *places* says at how many looks its messages
     waited where; *deepest* is its modelled queue at Twilio, in seconds of its rate.
     """
 

@@ -18,14 +18,15 @@ TO_BE_CHANGED: Final = 2
 class Row:
     """One sender, 10DLC campaign and carrier, account or pool; rates in segments a second.
 
-    *bound_by* is the limit that held it where it was, *deepest* its modelled queue at Twilio in seconds, of the flows
-    in it the deepest.
+    *is_short* when it, or something in it, fell short; *bound_by* is what held it where it was. *deepest* is its
+    modelled queue at Twilio in seconds, the deepest of the flows in it.
     """
 
     kind: str
     name: str
     configured: float
     reached: float
+    is_short: bool
     bound_by: str
     deepest: float
 
@@ -84,6 +85,7 @@ def _row(kind: str, name: str, flows: Sequence[Flow], configured: float, segment
         name=name,
         configured=configured,
         reached=segments / measured.seconds,
+        is_short=bool(short),
         bound_by=bound[0][0] if bound else "sender",
         deepest=max((flow.deepest for flow in flows), default=0.0),
     )
@@ -104,6 +106,7 @@ def fields(report: Report) -> Mapping[str, object]:
                 "name": row.name,
                 "configured": round(row.configured, 3),
                 "reached": round(row.reached, 3),
+                "short": row.is_short,
                 "bound_by": row.bound_by,
                 "deepest_queue": round(row.deepest, 3),
             }

@@ -20,27 +20,29 @@ _NEARLY_ALL: Final = 0.99
 
 @dataclass(slots=True)
 class Sums:
-    """What was accepted, in segments and messages, and the largest message."""
+    """What was accepted, in segments and messages."""
 
     segments: int = 0
     messages: int = 0
-    largest: int = 1
 
     def add(self, segments: int) -> None:
         """Count a message."""
         self.segments += segments
         self.messages += 1
-        self.largest = max(self.largest, segments)
 
 
 @dataclass(slots=True)
 class Tally:
-    """The results, summed up: by status all of them, by whom and where those of the time that is measured."""
+    """The results, summed up: by status all of them, by whom and where those of the time that is measured.
+
+    *largest* is the largest message of all: while it is being sent a time may begin, or end.
+    """
 
     flows: dict[str, Sums] = field(default_factory=dict)
     accounts: Counter[str] = field(default_factory=Counter)
     pools: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
+    largest: int = 1
     twice: int = 0
     _seen: set[str] = field(default_factory=set)
 
@@ -49,6 +51,7 @@ class Tally:
         self.statuses[result.status] += 1
         self.twice += result.id in self._seen
         self._seen.add(result.id)
+        self.largest = max(self.largest, result.segments)
         sender = fleet.senders.get(result.sender or "")
         at = datetime.fromisoformat(result.at).timestamp()
         if result.status != "accepted" or sender is None or not since <= at < until:
@@ -123,7 +126,7 @@ def _flows(found: Tally, fleet: Fleet, watch: Watch) -> list[Flow]:
                 configured=per_second,
                 segments=sums.segments,
                 messages=sums.messages,
-                largest=sums.largest,
+                largest=found.largest,
                 places=sight.places,
                 deepest=sight.deepest,
             )

@@ -1,6 +1,7 @@
 """`dispatcher bench`: what a config really reaches, before a campaign depends on it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
     from dispatcher.bench.drive import Progress
     from dispatcher.bench.findings import Verdict
-    from dispatcher.bench.report import Report
+    from dispatcher.bench.report import Report, Row
     from dispatcher.clock import Clock
 
 _PLAIN_LINE_EVERY = 5.0
 # Wide enough for every column where no terminal sets a bound.
 _PIPE_WIDTH = 200
 _SUMS = ("account", "pool")
+_MOST_FLOWS = 30
 BOUND_BY = {
     "sender": "own rate",
     "queue": "queue at Twilio",
@@ -151,7 +153,10 @@ def print_report(report: "Report", console: "Console", *, is_terminal: bool) -> 
     measured = report.measured
     if not is_terminal:
         console = Console(file=console.file, width=_PIPE_WIDTH, highlight=False, soft_wrap=True)
-    console.print(_table(report, is_terminal=is_terminal))
+    shown = _worth_showing(report.rows)
+    console.print(_table(shown, is_terminal=is_terminal))
+    if left_out := len(report.rows) - len(shown):
+        console.print(f"{left_out:,} more are not shown here; --json has them.")
     console.print(
         f"{measured.messages / measured.seconds:,.1f} messages/s, {measured.segments / measured.seconds:,.1f} "
         f"segments/s, for {format_duration(measured.seconds)} against {measured.against}; the worker used "
@@ -177,7 +182,15 @@ def print_report(report: "Report", console: "Console", *, is_terminal: bool) -> 
         console.print(f"Every sender reached its rate; {judged}.")
 
 
-def _table(report: "Report", *, is_terminal: bool) -> "Table":
+def _worth_showing(rows: "Sequence[Row]") -> "list[Row]":
+    """Return what fits on a screen: of many senders and campaigns those that fell short."""
+    flows = [row for row in rows if row.kind not in _SUMS]
+    if len(flows) > _MOST_FLOWS:
+        flows = [row for row in flows if row.is_short][:_MOST_FLOWS]
+    return [*flows, *(row for row in rows if row.kind in _SUMS)]
+
+
+def _table(rows: "Sequence[Row]", *, is_terminal: bool) -> "Table":
     from rich import box
     from rich.table import Table
 
@@ -187,7 +200,7 @@ def _table(report: "Report", *, is_terminal: bool) -> "Table":
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("bound by", no_wrap=True)
     table.add_column("queue", justify="right", no_wrap=True)
-    for row in report.rows:
+    for row in rows:
         share = row.reached / row.configured if row.configured else 0.0
         table.add_row(
             f"{row.kind} {row.name}" if row.kind in _SUMS else row.name,

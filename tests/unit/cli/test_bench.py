@@ -83,6 +83,18 @@ def test_a_pipe_gets_whole_lines() -> None:
     assert lines[-1].startswith("Change accounts.main.rate: the senders of account main would need ")
 
 
+def test_of_many_senders_those_that_fell_short_are_shown() -> None:
+    numbers = [f"72{number}" for number in range(300, 400)]
+    flows = [flow(name=number, segments=1000 if number != "72350" else 500) for number in numbers]
+    fleet = make_fleet([make_sender(number, 100) for number in numbers])
+    verdict = Verdict(measured=measured(*flows), troubles=(), is_judged=True)
+    found = report_on(verdict, fleet)
+    assert len(found.rows) == 102
+    lines = printed(found).splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["72350", "account", "pool"]
+    assert lines[4] == "99 more are not shown here; --json has them."
+
+
 @pytest.mark.parametrize(
     ("given", "last"),
     [
