@@ -23,7 +23,8 @@ PARTITIONS = Gauge(
 )  # fmt: skip
 CONSUMERS_REPLACED = Counter(
     "dispatcher_consumers_replaced",
-    "Consumers of the jobs topics that were replaced, by what stood still: breaking, group, takeover, fetching, commits.",
+    "Consumers of the jobs topics that were replaced, by what stood still: breaking, group, takeover, fetching, "
+    "commits.",
     ["mechanism"],
     registry=registry,
 )
