@@ -65,9 +65,7 @@ def make_consumer(settings: KafkaSettings, *, group: bool = True, client_id: str
         rebalance_timeout_ms=int(REBALANCE_TIMEOUT * 1000),
         request_timeout_ms=40000,
         max_poll_interval_ms=300000,
-        # A fetch costs as much as several messages: not one for each record that comes.
-        fetch_min_bytes=16384,
-        fetch_max_wait_ms=10,
+        fetch_max_wait_ms=100,
         max_partition_fetch_bytes=262144,
     )
 
