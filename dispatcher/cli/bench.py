@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dispatcher.cli.console import ConfigOption, JsonOption, is_terminal, stderr, stdout
+from dispatcher.cli.live import LiveView
 from dispatcher.domain.duration import format_duration
 
 if TYPE_CHECKING:
@@ -105,33 +106,18 @@ def bench(
     raise typer.Exit(report.exit_code)
 
 
-class _Display:
+class _Display(LiveView):
     """A line that changes on a terminal, a line every few seconds elsewhere."""
 
     def __init__(self, clock: "Clock") -> None:
-        from rich.live import Live
-
-        # It refreshes when there is something new: a thread that did so by itself would take time from the worker.
-        self._live = Live(console=stderr(), auto_refresh=False, transient=True) if is_terminal() else None
+        super().__init__()
         self._clock = clock
         self._stage = ""
         self._said = 0.0
 
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def say(self, sentence: str) -> None:
-        (self._live.console if self._live is not None else stderr()).print(f"{sentence} ...", markup=False)
-
     def show(self, progress: "Progress") -> None:
-        if self._live is not None:
-            self._live.update(headline(progress), refresh=True)
+        if self.live is not None:
+            self.live.update(headline(progress), refresh=True)
         elif progress.stage != self._stage or self._clock.monotonic() - self._said >= _PLAIN_LINE_EVERY:
             self._stage, self._said = progress.stage, self._clock.monotonic()
             stderr().print(headline(progress), markup=False)

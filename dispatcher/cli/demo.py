@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dispatcher.cli.console import is_terminal, stderr, stdout
+from dispatcher.cli.live import LiveView
 from dispatcher.domain.duration import format_duration
 from dispatcher.domain.errors import DispatcherError
 
@@ -61,30 +62,16 @@ def demo(
         raise typer.Exit(1)
 
 
-class _Display:
+class _Display(LiveView):
     """A table that moves on a terminal, a line every two seconds elsewhere."""
 
     def __init__(self) -> None:
-        from rich.live import Live
-
-        self._live = Live(console=stderr(), auto_refresh=False, transient=True) if is_terminal() else None
+        super().__init__()
         self._last_line = float("-inf")
 
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def say(self, sentence: str) -> None:
-        (self._live.console if self._live is not None else stderr()).print(f"{sentence} ...")
-
     def show(self, progress: "Progress") -> None:
-        if self._live is not None:
-            self._live.update(table(progress, title=headline(progress), is_terminal=True), refresh=True)
+        if self.live is not None:
+            self.live.update(table(progress, title=headline(progress), is_terminal=True), refresh=True)
         elif progress.seconds - self._last_line >= _PLAIN_LINE_EVERY:
             self._last_line = progress.seconds
             stderr().print(headline(progress))
