@@ -64,8 +64,8 @@ class PacedFleet:
         now = self._clock.monotonic()
         answered, self._unanswered = self._unanswered, []
         for message, lane in answered:
-            lane.concurrency.answered(healthy=True)
-            lane.accept(message, now)
+            is_late = lane.concurrency.answered(now - message.departed_at, healthy=True)
+            lane.accept(message, now, is_late=is_late)
             self._pacer.offer(lane, message)
             for gate in lane.shared:
                 if gate.waiting:

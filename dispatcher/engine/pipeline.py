@@ -304,11 +304,13 @@ class Pipeline:
         now = self._clock.monotonic()
         lane: Lane = message.lane
         verdict = judge(answer)
-        lane.concurrency.answered(healthy=isinstance(verdict, Accepted | Declined))
-        _request_seconds(request.account).observe(now - message.departed_at)
+        after = now - message.departed_at
+        is_late = lane.concurrency.answered(after, healthy=isinstance(verdict, Accepted | Declined))
+        _request_seconds(request.account).observe(after)
         match verdict:
             case Accepted(sid=sid, segments=segments):
-                self._accepted(message, lane, sid, segments, now)
+                lane.accept(message, now, is_late=is_late)
+                self._accepted(message, lane, sid, segments)
             case Throttled(retry_after=retry_after):
                 _requests(request.account, "throttled").inc()
                 lane.concurrency.refuse(message.departed_at, retry_after, now)
@@ -322,7 +324,7 @@ class Pipeline:
                 self._declined(message, lane, verdict, now)
             case InDoubt(reason=reason):
                 _requests(request.account, "in_doubt").inc()
-                lane.accept(message, now)
+                lane.accept(message, now, is_late=is_late)
                 self._doubt(message, lane, reason, now)
         self._count_down(lane, now)
 
@@ -338,8 +340,7 @@ class Pipeline:
             if gate.waiting:
                 self._pacer.poke(gate, now)
 
-    def _accepted(self, message: Message, lane: Lane, sid: str, segments: int, now: float) -> None:
-        lane.accept(message, now)
+    def _accepted(self, message: Message, lane: Lane, sid: str, segments: int) -> None:
         _requests(lane.sender.account, "accepted").inc()
         _segments(lane.sender.number).inc(segments or message.cost)
         self._remember(sid, message.job.id)

@@ -97,7 +97,7 @@ class RateGate(Gate):
 
 
 class QueueGate(Gate):
-    """Closed while the modelled queue at Twilio is deeper than *target* seconds of its rate.
+    """Closed while the modelled queue at Twilio is deeper than *target* seconds of its rate, or a bunch came to it.
 
     With a share of it also so much may lie there as turns that follow each other closely bring.
     """
@@ -113,7 +113,7 @@ class QueueGate(Gate):
 
     @override
     def opens_at(self, now: float) -> float:
-        return self.model.falls_to(self._deepest)
+        return max(self.model.falls_to(self._deepest), self.model.bunched_until)
 
     @override
     def take(self, cost: float, now: float) -> None:
@@ -133,12 +133,15 @@ class QueueGate(Gate):
 class ConcurrencyGate(Gate):
     """Closed while the account has as many requests in flight as it may, or has to back off."""
 
-    __slots__ = ("_backoff", "_binding", "_closed_until", "_maximum", "_random", "in_flight", "limit")
+    __slots__ = ("_backoff", "_binding", "_closed_until", "_maximum", "_quickest", "_random", "in_flight", "limit")
 
     FIRST_BACKOFF = 0.050
     LAST_BACKOFF = 10.0
     # Lanes that wait now at this gate and now at their sender's keep the limit growing while so much of it is in use.
     BINDING_FROM = 0.8
+    # An answer is late after so many times the quickest, and these seconds: the network held something back.
+    LATE = 2.0
+    LATE_AFTER = 0.050
 
     def __init__(self, maximum: int, random: Random) -> None:
         super().__init__("concurrency")
@@ -149,6 +152,7 @@ class ConcurrencyGate(Gate):
         self._closed_until = 0.0
         self._backoff = self.FIRST_BACKOFF
         self._binding = False
+        self._quickest = inf
 
     @override
     def opens_at(self, now: float) -> float:
@@ -165,14 +169,16 @@ class ConcurrencyGate(Gate):
     def take(self, cost: float, now: float) -> None:
         self.in_flight += 1
 
-    def answered(self, *, healthy: bool) -> None:
-        """A request came back; *healthy*: Twilio processed it."""
+    def answered(self, after: float, *, healthy: bool) -> bool:
+        """A request came back *after* so many seconds; *healthy*: Twilio processed it. Return whether that is late."""
         self.in_flight -= 1
         if healthy:
+            self._quickest = min(after, self._quickest)
             self.limit.succeed(binding=self._binding)
             self._backoff = self.FIRST_BACKOFF
         if not self.waiting and self.in_flight < self.BINDING_FROM * self.limit.limit:
             self._binding = False
+        return after > self.LATE * self._quickest + self.LATE_AFTER
 
     def refuse(self, departed_at: float, retry_after: float | None, now: float) -> None:
         """Twilio answered 429 (20429), or could not be reached: fewer at once, and a pause (full jitter)."""

@@ -128,10 +128,10 @@ class Lane:
         if (throttle := self.throttles.get(message.job.campaign)) is not None:
             throttle.give_back(message.cost, message.departed_at or inf)
 
-    def accept(self, message: Message, now: float) -> None:
+    def accept(self, message: Message, now: float, *, is_late: bool) -> None:
         """Twilio accepted *message*, or nobody knows: it lies in Twilio's queue now, or may lie there."""
         for gate in self.queues:
-            gate.model.accept(message.cost, now)
+            gate.model.accept(message.cost, now, is_late=is_late)
 
     def suspended_for(self, now: float) -> float:
         """Return how many seconds it is still suspended."""

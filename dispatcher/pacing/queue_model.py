@@ -6,6 +6,9 @@ Twilio answers 201 at once and queues whatever exceeds the sender's rate, silent
 from dataclasses import dataclass
 from math import inf
 
+# How much of what the network held back may arrive at once before a pause follows, in seconds of the queue's rate.
+BUNCH = 0.04
+
 
 @dataclass(slots=True)
 class QueueModel:
@@ -13,12 +16,17 @@ class QueueModel:
 
     A request that has not been answered yet counts in full: when the network stalls, all of its requests may arrive
     in one moment. It starts to drain when it is answered.
+
+    Those that the network held back left at the rate and arrive as a bunch, and what leaves now would come on top of
+    it: until *bunched_until* there is more than a little of them, the last one aside.
     """
 
     rate: float
     unanswered: float = 0.0
+    bunched_until: float = 0.0
     _depth: float = 0.0
     _at: float = 0.0
+    _late_until: float = 0.0
 
     def depth(self, now: float) -> float:
         """Return the segments that are accepted and not yet drained at *now*."""
@@ -28,11 +36,15 @@ class QueueModel:
         """A request of *cost* segments is on its way."""
         self.unanswered += cost
 
-    def accept(self, cost: float, now: float) -> None:
-        """It was accepted, or nobody knows: then it may lie there."""
+    def accept(self, cost: float, now: float, *, is_late: bool = False) -> None:
+        """It was accepted, or nobody knows: then it may lie there. *is_late*: it may have arrived only just now."""
         self.unanswered -= cost
         self._depth = self.depth(now) + cost
         self._at = now
+        if is_late:
+            before = max(now, self._late_until)
+            self.bunched_until = before - BUNCH
+            self._late_until = before + cost / self.rate
 
     def refuse(self, cost: float) -> None:
         """It was not accepted."""

@@ -213,13 +213,10 @@ async def judge(
     title: str,
     crashes: int = 0,
     in_doubt: str = "resend",
-    bunched: bool = False,
 ) -> Counter[str]:
     """Hold what is in Kafka against the stand-in's log; return how many results have each status.
 
-    *crashes* counts the deaths and freezes that a new owner could not know the end of. *bunched* says that the network
-    held requests back and let them through at once: then a second may hold more than the rate, though never so many
-    that Twilio's queue grows deeper than promised.
+    *crashes* counts the deaths and freezes that a new owner could not know the end of.
     """
     results, texts, report = await stage.results(), await stage.accepted(), await stage.report()
     of_id = {result["id"]: result for result in results}
@@ -254,7 +251,7 @@ async def judge(
             one for one in sids if one in of_id and of_id[one]["status"] not in {"accepted", "unknown"}
         ],
         "taken from a worker after another had its partition": trespasses(stage, of_id, texts),
-        "driven over the rate": [one for one in overruns(report) if not (bunched and "segments in a second" in one)],
+        "driven over the rate": overruns(report),
     }
     wrong = {what: (len(those), those[:5]) for what, those in found.items() if those}
     assert wrong == {}, f"{wrong}; {dict(statuses)}; {fullest_second(texts)}"

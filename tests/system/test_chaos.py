@@ -311,7 +311,7 @@ async def test_the_link_to_twilio_is_bad(broker: LocalKafka, tmp_path: Path, tro
         await results_are_there(stage, 500)
         await link.suffer(trouble, 15, random.Random(trouble))
         await finish(stage, 3000, *hands)
-        await judge(stage, ids, bunched=True, title=f"Twilio: {trouble}")
+        await judge(stage, ids, title=f"Twilio: {trouble}")
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from collections import deque
 from heapq import heappop, heappush
 from itertools import count
-from math import inf
+from math import ceil, inf
 from random import Random
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.pacing.gates import QueueGate
-from dispatcher.pacing.queue_model import QueueModel
+from dispatcher.pacing.queue_model import BUNCH, QueueModel
 
 
 class Fifo:
@@ -134,3 +134,27 @@ def test_the_queue_at_twilio_is_never_deeper_than_the_target_and_one_message(
                     gate.model.refuse(cost)
                 case _:
                     gate.model.accept(cost, now)
+
+
+@given(
+    rate=st.floats(1.0, 500.0), bunch=st.lists(st.integers(1, 12), min_size=1, max_size=120), cost=st.integers(1, 12)
+)
+def test_what_the_network_held_back_is_no_second_helping(rate: float, bunch: list[int], cost: int) -> None:
+    """A bunch arrives at once, and the sender goes on at its rate: the second holds no more than the rate and a bit."""
+    model, now = QueueModel(rate), 1000.0
+    for held_back in bunch:
+        model.depart(held_back)
+    for held_back in bunch:
+        model.accept(held_back, now, is_late=True)
+    left_after = max(0.0, 1.0 - max(0.0, model.bunched_until - now))
+    followed = cost * ceil(left_after * rate / cost)
+    assert sum(bunch) + followed <= max(sum(bunch), rate * (1 + BUNCH) + bunch[-1]) + cost
+
+
+def test_answers_that_come_late_one_by_one_cost_no_rate() -> None:
+    model = QueueModel(10.0)
+    for beat in range(100):
+        now = 1000.0 + beat / 10.0
+        model.depart(1)
+        model.accept(1, now, is_late=True)
+        assert model.bunched_until <= now
