@@ -188,6 +188,10 @@ class TopicsSection(Section):
     journal: TopicName | None = Field(None, description="what is about to leave (dispatch.journal)")
     control: TopicName | None = Field(None, description="campaign states and the like (dispatch.control)")
     callbacks: TopicName | None = Field(None, description="what Twilio calls back with (twilio.callbacks)")
+    deliveries: TopicName | None = Field(
+        None, description="one record a change of delivery status (dispatch.deliveries)"
+    )
+    senders: TopicName | None = Field(None, description="what is known of each sender (dispatch.senders)")
 
 
 class LatencySection(Section):

@@ -12,3 +12,5 @@ class Topics:
     control: str = "dispatch.control"
     journal: str = "dispatch.journal"
     callbacks: str = "twilio.callbacks"
+    deliveries: str = "dispatch.deliveries"
+    senders: str = "dispatch.senders"
