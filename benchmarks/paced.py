@@ -72,6 +72,7 @@ class PacedFleet:
                     self._pacer.poke(gate, now)
 
     def _depart(self, message: Message, lane: Lane, now: float) -> None:
+        message.departed_at = now
         self.left[lane.name].append(now)
         self._unanswered.append((message, lane))
 

@@ -123,7 +123,7 @@ async def run_worker(
             fence=fence,
         )
         reconciler = Reconciler(
-            worker.pipeline,
+            worker.pipeline.doubts,
             clock,
             proofs=CallbackLog(readers[2], topics.callbacks, kafka.partitions).proofs if settings.webhooks else None,
             look_up=worker.look_up,

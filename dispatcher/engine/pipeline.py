@@ -1,9 +1,8 @@
 """The life of one job, top to bottom: received, placed, sent when its turn comes, answered, concluded."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from heapq import heappop, heappush
 from itertools import count
@@ -37,7 +36,7 @@ from dispatcher.domain.outcome import Position, Status
 from dispatcher.domain.phone import country_prefix
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.segments import count_segments
-from dispatcher.engine.doubts import Doubt, Doubts
+from dispatcher.engine.doubts import Doubts
 from dispatcher.engine.placement import Placement
 from dispatcher.engine.repeats import Repeats
 from dispatcher.intake.decode import NotAJobError, decode
@@ -53,8 +52,6 @@ log = structlog.get_logger()
 # Messages are announced in the journal so many seconds before they leave: longer than that takes, with a tick of the
 # ledger and an acknowledgement of Kafka's; the shorter, the less is in doubt after a crash.
 AHEAD = 0.050
-# The same text to the same recipient may come from two jobs: so many SIDs are remembered to tell them apart.
-REMEMBERED_SIDS = 50_000
 # A family that sends more than Twilio allows it pauses for so many seconds.
 FAMILY_PAUSE = 1.0
 
@@ -85,7 +82,6 @@ class Pipeline:
         random: Random,
         send: Callable[[Request], None],
     ) -> None:
-        self._fleet = fleet
         self._requests = requests
         self._ledger = ledger
         self._outcomes = outcomes
@@ -103,12 +99,16 @@ class Pipeline:
             hold=self._pacer.hold,
         )
         self.placement = Placement(fleet, self.hierarchy, self._pacer)
-        self.doubts = Doubts(in_doubt_hold_off)
-        self._dedup_horizon = dedup_horizon
+        self.doubts = Doubts(
+            hold_off=in_doubt_hold_off,
+            horizon=dedup_horizon,
+            fleet=fleet,
+            outcomes=outcomes,
+            clock=clock,
+            send_again=self._send_again,
+        )
         self._repeats = Repeats(dedup_horizon)
         self._recovered: dict[tuple[str, int, int], Intent] = {}
-        # Whose message each is, by the job's id; of what a former owner sent that is not known.
-        self._sids: OrderedDict[str, str | None] = OrderedDict()
         self._later: list[tuple[datetime, int, Message]] = []
         self._order = count()
         self._families = {name: account.family for name, account in fleet.accounts.items()}
@@ -149,7 +149,7 @@ class Pipeline:
         seen = self._repeats.seen_before(job.id, place, self._clock.monotonic())
         if self._recovered and (intent := self._recovered.pop((origin.topic, origin.partition, offset), None)):
             # The last owner was about to send it, or did. That comes before any objection: it may have been accepted.
-            self._take_over(message, intent)
+            self.doubts.inherit(message, intent)
         elif seen is not None:
             reason = f"its id was published before, at {seen.topic}/{seen.partition}/{seen.offset}; an id is sent once"
             self._outcomes.conclude(message, "suppressed", reason=reason)
@@ -188,15 +188,17 @@ class Pipeline:
         self._recovered = intents
         self._repeats.start_with(seen, self._clock.monotonic())
         for sid in sids:
-            self._remember(sid, None)
+            self.doubts.remember(sid, None)
 
     def halt(self) -> None:
         """Let nothing leave any more; `quiet` is set once what is in flight has come back."""
         self._halted = True
+        self.doubts.is_open = False
 
     def resume(self) -> None:
         """Let messages leave."""
         self._halted = False
+        self.doubts.is_open = True
 
     def forget(self) -> None:
         """Drop every message that waits: its partition goes to another worker, or will be read again."""
@@ -325,7 +327,7 @@ class Pipeline:
             case InDoubt(reason=reason):
                 _requests(request.account, "in_doubt").inc()
                 lane.accept(message, now, is_late=is_late)
-                self._doubt(message, lane, reason, now)
+                self.doubts.got_no_answer(message, lane.sender.number, reason)
         self._count_down(lane, now)
 
     def _count_down(self, lane: Lane, now: float) -> None:
@@ -343,7 +345,7 @@ class Pipeline:
     def _accepted(self, message: Message, lane: Lane, sid: str, segments: int) -> None:
         _requests(lane.sender.account, "accepted").inc()
         _segments(lane.sender.number).inc(segments or message.cost)
-        self._remember(sid, message.job.id)
+        self.doubts.remember(sid, message.job.id)
         self._outcomes.conclude(message, "accepted", sid=sid, segments=segments or message.cost)
 
     def _declined(self, message: Message, lane: Lane, verdict: Declined, now: float) -> None:
@@ -428,69 +430,10 @@ class Pipeline:
             message.is_announced = False
             self._ledger.void(message.origin, message.offset)
 
-    # ------------------------------------------------------------------ in doubt
-
-    def _take_over(self, message: Message, intent: Intent) -> None:
-        message.attempts = intent.attempt
-        message.sender = self._fleet.senders.get(intent.sender)
-        now = self._clock.monotonic()
-        # Another's clock, and ours, may be wrong by hours: the request may have left this moment, or long ago. The SIDs
-        # of what else was sent within the horizon are known.
-        by_the_clock = max(0.0, self._clock.epoch() - intent.at)
-        self.doubts.add(
-            Doubt(
-                message=message,
-                sender=intent.sender,
-                left_at=now - max(by_the_clock, self._dedup_horizon),
-                sent_at=self._clock.now() - timedelta(seconds=by_the_clock),
-                reason="the worker that was sending it stopped before it had an outcome",
-            ),
-            since=now,
-            now=now,
-        )
-
-    def _doubt(self, message: Message, lane: Lane, reason: str, now: float) -> None:
-        """Twilio may or may not have *message*, which left by *lane*: look into it later."""
-        left_at = message.departed_at
-        sent_at = self._clock.now() - timedelta(seconds=now - left_at)
-        doubt = Doubt(message=message, sender=lane.sender.number, left_at=left_at, sent_at=sent_at, reason=reason)
-        self.doubts.add(doubt, since=left_at, now=now)
-
-    def found(self, doubt: Doubt, sid: str, segments: int, how: str) -> None:
-        """Twilio has the message in *doubt*; *how* it was found goes into the metrics.
-
-        Nothing, once halted: the next owner looks for itself, and may have read the results already.
-        """
-        if self._halted:
-            return
-        metrics.DOUBTS.labels(how).inc()
-        self._remember(sid, doubt.message.job.id)
-        self._outcomes.conclude(doubt.message, "accepted", sid=sid, segments=segments or doubt.message.cost)
-
-    def not_found(self, doubt: Doubt) -> None:
-        """There is no evidence that Twilio has the message in *doubt*: its pool's policy decides. As for `found`."""
-        if self._halted:
-            return
-        message = doubt.message
-        policy = self._fleet.pools[message.job.pool].in_doubt
-        metrics.DOUBTS.labels(policy).inc()
-        if policy == "unknown":
-            self._outcomes.conclude(message, "unknown", reason=doubt.reason)
-        elif message.origin.is_owned:
-            self._retract(message)
-            self._place(message)
-
-    def is_of_another(self, sid: str, job: str) -> bool:
-        """Say whether *sid* is known to be another's than the *job*'s.
-
-        The job's own may be known: Twilio said it, and the result did not come to Kafka before the partition went.
-        """
-        return sid in self._sids and self._sids[sid] != job
-
-    def _remember(self, sid: str, job: str | None) -> None:
-        self._sids[sid] = job
-        if len(self._sids) > REMEMBERED_SIDS:
-            self._sids.popitem(last=False)
+    def _send_again(self, message: Message) -> None:
+        """Twilio does not have *message*, as far as can be known."""
+        self._retract(message)
+        self._place(message)
 
 
 def _no_sender(message: Message) -> str:

@@ -9,8 +9,7 @@ import structlog
 from dispatcher.clock import Clock
 from dispatcher.delivery.evidence import Listed, find
 from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
-from dispatcher.engine.doubts import Doubt
-from dispatcher.engine.pipeline import Pipeline
+from dispatcher.engine.doubts import Doubt, Doubts
 from dispatcher.telemetry import metrics
 
 log = structlog.get_logger()
@@ -26,10 +25,10 @@ LookUp = Callable[[str, str], Awaitable[Sequence[Listed]]]
 
 
 class Reconciler:
-    """Resolves the doubts of *pipeline*, for ever."""
+    """Resolves *doubts*, for ever."""
 
-    def __init__(self, pipeline: Pipeline, clock: Clock, *, proofs: Proofs | None, look_up: LookUp) -> None:
-        self._pipeline = pipeline
+    def __init__(self, doubts: Doubts, clock: Clock, *, proofs: Proofs | None, look_up: LookUp) -> None:
+        self._doubts = doubts
         self._clock = clock
         self._proofs = proofs
         self._look_up = look_up
@@ -38,8 +37,8 @@ class Reconciler:
         """Look into each message once its hold-off is over."""
         while True:
             await self._clock.sleep(LOOK_EVERY)
-            metrics.IN_DOUBT.set(len(self._pipeline.doubts))
-            if due := self._pipeline.doubts.due(self._clock.monotonic()):
+            metrics.IN_DOUBT.set(len(self._doubts))
+            if due := self._doubts.due():
                 await self._look_into(due)
 
     async def _look_into(self, due: list[Doubt]) -> None:
@@ -50,7 +49,7 @@ class Reconciler:
             if sid is None:
                 unproved.append(doubt)
             else:
-                self._pipeline.found(doubt, sid, 0, "callback")
+                self._doubts.found(doubt, sid, 0, "callback")
         log.info("looking into messages in doubt", due=len(due), by_callback=len(due) - len(unproved))
         waiting = iter(unproved)
 
@@ -75,21 +74,20 @@ class Reconciler:
     async def _list(self, doubt: Doubt) -> None:
         """Look for one message in Twilio's list; a look that fails does not count."""
         job = doubt.message.job
-        now = self._clock.monotonic()
         try:
             listed = await self._look_up(doubt.sender, job.to)
         except DispatcherError as error:
             log.warning("Twilio's list cannot be read; trying again", error=str(error))
-            self._pipeline.doubts.postpone(doubt, now)
+            self._doubts.postpone(doubt)
             return
         message = find(
             listed,
             body=job.body or "",
             media=len(job.media_urls),
             within=self._clock.monotonic() - doubt.left_at,
-            is_taken=lambda sid: self._pipeline.is_of_another(sid, job.id),
+            is_taken=lambda sid: self._doubts.is_of_another(sid, job.id),
         )
         if message is not None:
-            self._pipeline.found(doubt, message.sid, message.segments, "list")
-        elif not self._pipeline.doubts.look_again(doubt, self._clock.monotonic()):
-            self._pipeline.not_found(doubt)
+            self._doubts.found(doubt, message.sid, message.segments, "list")
+        else:
+            self._doubts.not_found(doubt)
