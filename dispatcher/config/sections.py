@@ -192,6 +192,8 @@ class TopicsSection(Section):
         None, description="one record a change of delivery status (dispatch.deliveries)"
     )
     senders: TopicName | None = Field(None, description="what is known of each sender (dispatch.senders)")
+    suppressions: TopicName | None = Field(None, description="who must not be texted (dispatch.suppressions)")
+    alerts: TopicName | None = Field(None, description="alerts raised and cleared (dispatch.alerts)")
 
 
 class LatencySection(Section):

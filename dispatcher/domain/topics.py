@@ -14,3 +14,5 @@ class Topics:
     callbacks: str = "twilio.callbacks"
     deliveries: str = "dispatch.deliveries"
     senders: str = "dispatch.senders"
+    suppressions: str = "dispatch.suppressions"
+    alerts: str = "dispatch.alerts"
