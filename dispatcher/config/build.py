@@ -115,6 +115,7 @@ def _simulator(section: SimulatorSection) -> SimulatorSettings:
         "callbacks": section.callbacks,
         "undelivered_share": section.undelivered,
         "rate_factors": section.rate_factors,
+        "filtered": section.filtered,
         **{f"{fault}_share": share for fault, share in faults.items()},
         **{f"callback_{fault}_share": share for fault, share in callbacks.items()},
     }

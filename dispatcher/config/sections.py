@@ -221,6 +221,8 @@ class CallbackFaultsSection(Section):
     duplicate: Share | None = Field(None, description="sent twice")
     reorder: Share | None = Field(None, description="sent out of order")
     loss: Share | None = Field(None, description="never sent")
+    early: Share | None = Field(None, description="sent before the request that they speak of is answered")
+    forged: Share | None = Field(None, description="followed by one that somebody else signed")
 
 
 class SimulatorSection(Section):
@@ -231,6 +233,9 @@ class SimulatorSection(Section):
     concurrency: Count | None = Field(None, description="requests in flight over an account before 429 (100)")
     callbacks: Flag | None = Field(None, description="send status callbacks (true)")
     undelivered: Share | None = Field(None, description="the share of messages that never arrive (2%)")
+    filtered: dict[str, Share] | None = Field(
+        None, description='the share that carriers filter (30007) of what has a text in its body: {"SALE": 8%}'
+    )
     faults: FaultsSection = Field(FaultsSection(), description="which shares of requests go wrong")
     callback_faults: CallbackFaultsSection = Field(
         CallbackFaultsSection(), description="which shares of callbacks go wrong"

@@ -70,7 +70,8 @@ class SimulatorSettings:
 
     Latency is drawn between *latency_low* and *latency_high*; a share of *tail_share* of the answers takes up to
     *tail_high* instead. A share of requests meets each fault: answered 429 or 500 without processing, accepted and
-    then answered 500, accepted and then cut off, or accepted and then hanging for 26 s.
+    then answered 500, accepted and then cut off, or accepted and then hanging for 26 s. A share of accepted messages is
+    answered so late that callbacks come first; beside a share of callbacks comes one that somebody else signed.
     """
 
     seed: int = 1
@@ -89,6 +90,10 @@ class SimulatorSettings:
     callback_duplicate_share: float = 0.0
     callback_reorder_share: float = 0.0
     callback_loss_share: float = 0.0
+    callback_early_share: float = 0.0
+    callback_forged_share: float = 0.0
+    # The share that carriers filter (30007) of the messages whose body has a text in it: a campaign's, say.
+    filtered: Mapping[str, float] = field(default_factory=dict)
     # What a sender's queue really drains at, as a factor of its configured rate; absent means 1.
     rate_factors: Mapping[str, float] = field(default_factory=dict)
 

@@ -99,7 +99,8 @@ class Api:
             return Answer(refusal(_TIMED_OUT, concurrent), HANG_SECONDS, desk)
         if fault is Fault.ACCEPTED_THEN_500:
             return Answer(refusal(INTERNAL_ERROR, concurrent), self._weather.latency(), desk)
-        return Answer(None if fault is Fault.ACCEPTED_THEN_DROPPED else payload, self._weather.latency(), desk)
+        latency = self._weather.latency() + self._weather.lateness()
+        return Answer(None if fault is Fault.ACCEPTED_THEN_DROPPED else payload, latency, desk)
 
     def _show(self, method: bytes, sid: str, resource: str, query: Form, concurrent: int) -> bytes:
         if method != b"GET":

@@ -30,6 +30,9 @@ _ALL_TRIES_SECONDS: Final = 15.0
 _LATE: Final = (1.0, 3.0)
 _DUPLICATE_AFTER: Final = (0.0, 2.0)
 _FIRST_BACKOFF: Final = 0.1
+# Whoever forges a callback has no account's token.
+_FORGER: Final = RequestValidator("a-guess")
+_FORGED_CODE: Final = 30002
 
 
 @dataclass(slots=True)
@@ -40,6 +43,7 @@ class _Callback:
     token: str
     first_due: float
     tries: int = 0
+    is_forged: bool = False
 
 
 class Callbacks:
@@ -82,6 +86,10 @@ class Callbacks:
                 self.counts.duplicated += 1
                 again = change.at + self._weather.delay(*_DUPLICATE_AFTER)
                 self._schedule(_Callback(change, token, again), again)
+            if self._weather.is_forged_beside():
+                # It says what nobody told of yet: counted, it would show.
+                lie = change._replace(status="failed", code=_FORGED_CODE)
+                self._schedule(_Callback(lie, f"{token}-forged", change.at, is_forged=True), change.at)
 
     def release(self, now: float) -> None:
         """Give the deliverers what is due by *now*; what they can't take yet stays scheduled."""
@@ -94,7 +102,10 @@ class Callbacks:
         while True:
             callback = await self._due.get()
             failure = await self._post(callback)
-            if failure is None:
+            if callback.is_forged:
+                self.counts.forged += failure is not None
+                self.counts.forged_taken += failure is None
+            elif failure is None:
                 self.counts.sent += 1
             else:
                 self._retry(callback, failure)
@@ -107,7 +118,8 @@ class Callbacks:
         """Send *callback* and return how that failed."""
         url = (callback.change.callback or "").partition("#")[0]
         parameters = self._parameters(callback.change)
-        signature = self._validators[callback.change.message.account].compute_signature(url, parameters)
+        validator = _FORGER if callback.is_forged else self._validators[callback.change.message.account]
+        signature = validator.compute_signature(url, parameters)
         headers = {
             "User-Agent": "TwilioProxy/1.1",
             "X-Twilio-Signature": signature,

@@ -27,6 +27,7 @@ BODIES_KEPT: Final = 100_000
 
 _QUEUE_OVERFLOW = 30001
 _OVER_DAILY_CAP = 30023
+_FILTERED = 30007
 _UNDELIVERED = (30003, 30005, 30008)
 # Seconds between `sent` and what the handset says.
 _HANDSET_DELAY = (0.05, 0.5)
@@ -76,6 +77,8 @@ class Carriers:
     ) -> None:
         self.almanac = almanac
         self.undelivered_share = undelivered_share
+        # By a text that is in a body, the share that is filtered.
+        self.filtered: Mapping[str, float] = {}
         self.messages: list[Message] = []
         self.repeated: Counter[str] = Counter()
         self.reached: Counter[Status] = Counter()
@@ -96,6 +99,7 @@ class Carriers:
         self._handsets: list[Due] = []
         self._changes: list[Change] = []
         self._random = Random(f"{seed}-carrier")  # noqa: S311 - a play of chance that repeats, no secret
+        self._filters = Random(f"{seed}-filters")  # noqa: S311 - same
         # Two runs never share a SID: a dispatcher that outlives the stand-in would mistake one message for another.
         self._sid_prefix = sha256(f"{seed}-{almanac.wall(0.0)}".encode()).hexdigest()[:16]
         self.slow_to(factors, 0.0)
@@ -264,6 +268,10 @@ class Carriers:
         """Return the code that the carrier doesn't deliver *message* with."""
         if message.capped:
             return _OVER_DAILY_CAP
+        if any(
+            text in (message.body or "") and self._filters.random() < share for text, share in self.filtered.items()
+        ):
+            return _FILTERED
         if self._random.random() < self.undelivered_share:
             return self._random.choice(_UNDELIVERED)
         return None

@@ -81,11 +81,13 @@ class FrontDesk:
             return http_response(400, orjson.dumps({"message": f"These are no settings of the simulator: {error}"}))
         wrong = wanted.keys() - {field.name for field in fields(SimulatorSettings)}
         wrong |= {name for name in settings.rate_factors if not self._carriers.queues_of(name)}
-        wrong |= {name for name, value in asdict(settings).items() if name.endswith("_share") and not 0 <= value <= 1}
+        shares = {name: value for name, value in asdict(settings).items() if name.endswith("_share")}
+        wrong |= {name for name, value in (shares | dict(settings.filtered)).items() if not 0 <= value <= 1}
         if wrong:
             message = f"Unknown, or a share that is not between 0 and 1: {', '.join(sorted(wrong))}"
             return http_response(400, orjson.dumps({"message": message}))
         self._weather.settings = settings
         self._carriers.undelivered_share = settings.undelivered_share
+        self._carriers.filtered = settings.filtered
         self._carriers.slow_to(settings.rate_factors, now)
         return http_response(200, orjson.dumps(asdict(settings)))

@@ -45,7 +45,10 @@ class Desk:
 
 @dataclass(slots=True)
 class CallbackCounts:
-    """What became of the status callbacks. *sent* counts those that were answered with 2xx, repeats included."""
+    """What became of the status callbacks. *sent* counts those that were answered with 2xx, repeats included.
+
+    *forged* were signed by somebody else and refused; *forged_taken* were answered with 2xx all the same.
+    """
 
     sent: int = 0
     failed: int = 0
@@ -53,6 +56,8 @@ class CallbackCounts:
     duplicated: int = 0
     late: int = 0
     lost: int = 0
+    forged: int = 0
+    forged_taken: int = 0
     not_loopback: int = 0
     waiting: int = 0
 
@@ -110,6 +115,7 @@ def log_entry(message: Message, sid: str) -> dict[str, Any]:
         "attempt": message.attempt,
         "receiver": message.receiver,
         "status": message.status,
+        "code": message.code,
     }
 
 

@@ -60,6 +60,7 @@ async def open_simulator(
         factors=settings.rate_factors,
         almanac=almanac,
     )
+    carriers.filtered = settings.filtered
     connections: set[asyncio.Transport] = set()
     callbacks = Callbacks(fleet, carriers, weather, clock)
     desk = FrontDesk(fleet, carriers, weather, callbacks.counts, started=started)

@@ -8,6 +8,9 @@ from random import Random
 
 from dispatcher.domain.settings import SimulatorSettings
 
+# Seconds: while a sender's queue is not longer than a second, what is sent and delivered is so by then.
+_LATE_ANSWER = (1.5, 2.5)
+
 
 class Fault(Enum):
     """What goes wrong with a request."""
@@ -35,6 +38,8 @@ class Weather:
         self._latency = Random(f"{settings.seed}-latency")  # noqa: S311 - a play of chance that repeats, no secret
         self._faults = Random(f"{settings.seed}-faults")  # noqa: S311 - same
         self._callbacks = Random(f"{settings.seed}-callbacks")  # noqa: S311 - same
+        self._late_answers = Random(f"{settings.seed}-late-answers")  # noqa: S311 - same
+        self._forgers = Random(f"{settings.seed}-forgers")  # noqa: S311 - same
 
     def latency(self) -> float:
         """Return the seconds that an answer takes."""
@@ -58,6 +63,16 @@ class Weather:
                 return fault
             point -= share
         return None
+
+    def lateness(self) -> float:
+        """Return the seconds that the answer to an accepted message is late by, so that its callbacks come first."""
+        share = self.settings.callback_early_share
+        return self._late_answers.uniform(*_LATE_ANSWER) if share and self._late_answers.random() < share else 0.0
+
+    def is_forged_beside(self) -> bool:
+        """Say whether a callback comes with one that somebody else signed."""
+        share = self.settings.callback_forged_share
+        return bool(share) and self._forgers.random() < share
 
     def callback_fate(self, *, may_be_late: bool) -> CallbackFate | None:
         """Return what goes wrong with a callback; only one that another follows can be late."""

@@ -1,3 +1,4 @@
+import asyncio
 import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -140,6 +141,27 @@ async def test_a_late_callback_comes_after_the_final_one(simulator_with: "OpenSi
     simulator = await simulator_with(callback_reorder_share=1.0)
     await send(simulator, receiver.url)
     assert [callback.status for callback in await receiver.receive(2)] == ["delivered", "sent"]
+
+
+async def test_a_forgery_says_something_else_and_no_token_of_an_account_signed_it(
+    simulator_with: "OpenSimulator", receiver: "Receiver"
+) -> None:
+    simulator = await simulator_with(callback_forged_share=1.0)
+    receiver.statuses = [204, 403, 204, 204]
+    await send(simulator, f"{receiver.url}#rc=5&rp=5xx")
+    callbacks = await receiver.receive(4)
+    assert Counter(callback.status for callback in callbacks) == {"failed": 2, "sent": 1, "delivered": 1}
+    for callback in callbacks:
+        signed = callback.url, callback.parameters, callback.signature
+        assert RequestValidator(TOKEN).validate(*signed) is (callback.status != "failed")
+
+
+async def test_an_answer_can_come_after_the_callbacks(simulator_with: "OpenSimulator", receiver: "Receiver") -> None:
+    simulator = await simulator_with(callback_early_share=1.0)
+    async with asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(send(simulator, receiver.url))
+        await receiver.receive(1)
+        assert not sending.done()
 
 
 @pytest.mark.parametrize("settings", [{"callbacks": False}, {"callback_loss_share": 1.0}])

@@ -182,6 +182,9 @@ def test_every_key_reaches_its_setting() -> None:
             callback_duplicate_share=0.06,
             callback_reorder_share=0.07,
             callback_loss_share=0.08,
+            callback_early_share=0.09,
+            callback_forged_share=0.1,
+            filtered={"SALE": 0.11},
             rate_factors={"72345": 0.5},
         ),
     )

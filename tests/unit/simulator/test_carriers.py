@@ -56,6 +56,18 @@ def test_a_share_of_messages_does_not_arrive(make_carriers: Callable[..., Carrie
     assert {change.code for change in undelivered} == {30003, 30005, 30008}
 
 
+def test_carriers_filter_a_share_of_what_has_a_text_in_it_and_nothing_else(
+    carriers: Carriers, submission: Make
+) -> None:
+    carriers.filtered = {"SALE": 0.25}
+    for number in range(400):
+        carriers.accept(submission(body="the SALE of the year"), float(number))
+        carriers.accept(submission(body="your code is 123"), float(number))
+    filtered = [change.message.body for change in carriers.advance(1e4) if change.code == 30007]
+    assert 70 <= len(filtered) <= 130
+    assert set(filtered) == {"the SALE of the year"}
+
+
 def test_a_full_queue_refuses_a_message_that_names_its_sender(carriers: Carriers, submission: Make) -> None:
     toll_free = submission(sender="+18885550100", segments=36)
     assert accepted(carriers.accept(toll_free, 0.0)).status == "queued"

@@ -214,6 +214,7 @@ def test_the_log_pages_through_what_was_accepted_in_order(client: Client) -> Non
         "attempt": 1,
         "receiver": "http://127.0.0.1/s",
         "status": "queued",
+        "code": None,
     }
 
 
@@ -269,6 +270,9 @@ def test_knobs_change_what_happens_from_then_on(client: Client, carriers: Carrie
     client.ask("/_simulator/knobs", orjson.dumps({"refuse_500_share": 0.0}))
     client.send(Body="x" * 1600)
     assert [change.at for change in carriers.advance(2.2)] == [2.2]  # 11 segments at 5 a second
+    client.ask("/_simulator/knobs", orjson.dumps({"filtered": {"x": 1.0}, "rate_factors": {}}))
+    client.send(Body="x")
+    assert [change.code for change in carriers.advance(100.0) if change.status == "undelivered"] == [30007, 30007]
 
 
 @pytest.mark.parametrize(
@@ -280,6 +284,7 @@ def test_knobs_change_what_happens_from_then_on(client: Client, carriers: Carrie
         (b'{"concurrency": "many"}', "concurrency"),
         (b'{"refuse_500_share": 2}', "refuse_500_share"),
         (b'{"rate_factors": {"99999": 0.5}}', "99999"),
+        (b'{"filtered": {"SALE": 1.5}}', "SALE"),
     ],
 )
 def test_a_knob_that_is_none_is_named_and_nothing_changes(client: Client, knobs: bytes, named: str) -> None:

@@ -56,6 +56,14 @@ def test_no_latency_is_none_at_all() -> None:
     assert weather.latency() == 0.0
 
 
+def test_a_share_of_answers_is_later_than_the_callbacks_and_a_share_of_callbacks_has_a_forgery_beside_it() -> None:
+    weather = Weather(SimulatorSettings(callback_early_share=0.2, callback_forged_share=0.1))
+    late = [weather.lateness() for _ in range(5000)]
+    assert 900 < sum(seconds > 1.0 for seconds in late) < 1100
+    assert set(late) - {seconds for seconds in late if seconds > 1.0} == {0.0}
+    assert 400 < sum(weather.is_forged_beside() for _ in range(5000)) < 600
+
+
 @pytest.mark.parametrize("may_be_late", [True, False])
 def test_callbacks_meet_their_fates_and_the_last_one_is_never_late(*, may_be_late: bool) -> None:
     settings = SimulatorSettings(callback_loss_share=0.2, callback_duplicate_share=0.2, callback_reorder_share=0.2)
