@@ -146,3 +146,22 @@ CALLBACKS_SPOOLED = Counter(
 )
 SPOOL_BYTES = Gauge("dispatcher_spool_bytes", "Size of the callbacks on disk, now.", registry=registry)
 SPOOL_RECORDS = Gauge("dispatcher_spool_records", "Callbacks on disk, now.", registry=registry)
+
+# Alerts
+ALERTS = Gauge(
+    "dispatcher_alerts",
+    "Alerts, 1 while raised, by rule and by what they are about; severity is page or ticket.",
+    ["alert", "subject", "severity"],
+    registry=registry,
+)
+ALERT_WEBHOOKS = Counter(
+    "dispatcher_alert_webhooks",
+    "Alerts to webhooks by what came of them: told, refused (after the last try), dropped (too many waited).",
+    ["result"],
+    registry=registry,
+)
+
+# Opt-outs
+OPT_OUTS = Counter(
+    "dispatcher_opt_outs", "Words of recipients that were obeyed: stop, start.", ["word"], registry=registry
+)
