@@ -18,14 +18,15 @@ CHOICES = 8
 # A pool of more senders draws by groups: five thousand scores a slot would take hours before all slots are ranked.
 MOST_ONE_BY_ONE = 32
 _MOST_DRAWS = 4 * CHOICES
+_ALL_ONES = 2**64 - 1
+_SPAN = 2.0**64
 
 
 class Ranking:
     """The order in which each recipient prefers *names*; a name's share of first places goes by its weight."""
 
     def __init__(self, names: Sequence[str], weights: Sequence[float]) -> None:
-        self._seeds = [name.encode() for name in names]
-        self._weights = weights
+        self._draws = [(_hash(name.encode()) | 1, 1 / weight) for name, weight in zip(names, weights, strict=True)]
         self._best_of_slot = lru_cache(maxsize=SLOTS)(self._best)
         self._groups = _Group(b"", names, weights, range(len(names))) if len(names) > MOST_ONE_BY_ONE else None
         self._drawn = lru_cache(maxsize=SLOTS)(self._draw)
@@ -37,7 +38,7 @@ class Ranking:
 
     def others(self, recipient: str) -> tuple[int, ...]:
         """Return the indices that come after the best ones; they are worked out each time."""
-        if len(self._seeds) <= CHOICES:
+        if len(self._draws) <= CHOICES:
             return ()
         best = set(self.best(recipient))
         return tuple(index for index in self._rank(_slot(recipient)) if index not in best)
@@ -62,15 +63,13 @@ class Ranking:
         return self._groups.draw(slot.to_bytes(2, "big") + bytes([number]))
 
     def _rank(self, slot: int) -> tuple[int, ...]:
-        if len(self._seeds) == 1:
+        if len(self._draws) == 1:
             return (0,)
-        key = slot.to_bytes(2, "big")
-        scores = []
-        for index, (seed, weight) in enumerate(zip(self._seeds, self._weights, strict=True)):
-            drawn = int.from_bytes(blake2b(seed, digest_size=8, key=key).digest(), "big")
-            scores.append((_score(drawn, weight), index))
-        scores.sort(reverse=True)
-        return tuple(index for _, index in scores)
+        # One hash a slot and one a name, multiplied: a hash for each pair takes four times as long, and a new
+        # campaign's recipients touch every slot. The product's upper bits are uniform, and independent between names.
+        hashed = _hash(slot.to_bytes(2, "big"))
+        scores = [log(((hashed * seed & _ALL_ONES) + 0.5) / _SPAN) * rarity for seed, rarity in self._draws]
+        return tuple(sorted(range(len(scores)), key=scores.__getitem__, reverse=True))
 
 
 class _Group:
@@ -114,6 +113,10 @@ def _digit(name: str, place: int) -> int:
 def _score(drawn: int, weight: float) -> float:
     """Turn the 64 bits *drawn* into a score; 53 of them are as many as a float tells apart, so it never is infinite."""
     return -weight / log(((drawn >> 11) + 1) / (2**53 + 1))
+
+
+def _hash(value: bytes) -> int:
+    return int.from_bytes(blake2b(value, digest_size=8).digest(), "big")
 
 
 def _slot(recipient: str) -> int:

@@ -3,7 +3,6 @@ import sys
 from collections import Counter
 from math import sqrt
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -117,12 +116,7 @@ print([ranking.best(f"+1206555{number:04}") for number in range(500)])
     assert outputs == {f"{here}\n".encode()}
 
 
-def test_the_highest_draw_there_can_be_is_a_score_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Highest:
-        def __init__(self, *_: Any, **__: Any) -> None: ...
-
-        def digest(self) -> bytes:
-            return b"\xff" * 8
-
-    monkeypatch.setattr(rendezvous, "blake2b", Highest)
-    assert Ranking(["72345", "72346"], [1.0, 2.0]).best("+12065550142") == (1, 0)
+@pytest.mark.parametrize("byte", [b"\x00", b"\xff"])
+def test_the_lowest_and_the_highest_draw_are_scores_too(monkeypatch: pytest.MonkeyPatch, byte: bytes) -> None:
+    monkeypatch.setattr(rendezvous, "_hash", lambda _: int.from_bytes(byte * 8, "big"))
+    assert sorted(Ranking(["72345", "72346"], [1.0, 2.0]).best("+12065550142")) == [0, 1]
