@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.twilio import TwilioApi
 from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
+from dispatcher.domain.control import WORKER, Applied, CampaignRecord, encode
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.message import Message
 from dispatcher.domain.settings import Settings
@@ -100,10 +102,23 @@ async def run_worker(
         stack.callback(worker.pipeline.halt)  # whatever ends us, nothing leaves any more
         if watch is not None:
             watch(worker.pipeline)
-        control = ControlReader(readers[0], topics.control, clock, worker.pipeline.throttle)
-        await control.catch_up()
+        control = ControlReader(
+            readers[0],
+            topics.control,
+            clock,
+            campaign=worker.obey_campaign,
+            acknowledge=partial(acknowledge, for_intents, topics.control, _name()),
+        )
+        await control.begin()
+
+        async def resume(recovered: Recovered, indices: Collection[int]) -> None:
+            # Whoever said something while these partitions had no owner was not made to wait for us.
+            await control.caught_up()
+            await worker.resume(recovered, indices)
+
         intake = Intake(
-            open_consumer=lambda: running(make_consumer(kafka), kafka),
+            # By that name who waits for our word finds us in the group.
+            open_consumer=lambda: running(make_consumer(kafka, client_id=_name()), kafka),
             ends=readers[3].end_offsets,
             admin=admin,
             group_id=kafka.group_id,
@@ -115,7 +130,7 @@ async def run_worker(
             after_batch=worker.driver.wake,
             drain=worker.drain,
             abandon=worker.abandon,
-            resume=worker.resume,
+            resume=resume,
             positions=worker.positions,
             history=History(
                 readers[1], clock, journal=topics.journal, results=topics.results, horizon=kafka.dedup_horizon
@@ -242,6 +257,11 @@ class Worker:
             plane = self._planes[sender.account] = ControlPlane(self._http, account, self._settings.twilio.base_url)
         return await plane.messages(sender=number, to=to)
 
+    def obey_campaign(self, name: str, record: CampaignRecord | None) -> None:
+        """Do with the campaign *name* what *record* says."""
+        self.pipeline.obey(name, record)
+        self.driver.wake()
+
     def _intended(self, messages: list[Message]) -> None:
         self.pipeline.intended(messages)
         self.driver.wake()
@@ -252,8 +272,15 @@ class Worker:
 
 
 def _name() -> str:
-    """Return what this worker signs the journal with."""
+    """Return what this worker signs with: the journal, and what it obeys."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+async def acknowledge(producer: Any, topic: str, name: str, before: int) -> None:
+    """Say that the worker *name* obeys every record of the control topic before the offset *before*."""
+    await producer.send_and_wait(
+        topic, key=f"{WORKER}{name}".encode(), value=encode(Applied(before=before)), partition=0
+    )
 
 
 def topics_of(settings: Settings) -> list[TopicSpec]:

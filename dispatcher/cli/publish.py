@@ -37,6 +37,9 @@ def publish(
     ] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Publish without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be published, and stop.")] = False,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="Hold it: nothing leaves until `dispatcher campaign resume`.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Publish a campaign: a job for each recipient goes to Kafka, for `dispatcher run` to send.
@@ -65,7 +68,7 @@ def publish(
     if dry_run or (is_terminal() and not yes and not _confirmed()):
         typer.echo(json.dumps(plan, indent=2) if json_output else "Nothing was published.")
         return
-    done = _publish(loaded, found, settings)
+    done = _publish(loaded, found, settings, as_draft=draft)
     if json_output:
         outcome = {"published": done.published, "found": done.found, "complete": done.complete}
         typer.echo(json.dumps(plan | outcome, indent=2))
@@ -100,7 +103,7 @@ def _survey(campaign: "Campaign") -> "Survey":
     return found
 
 
-def _publish(campaign: "Campaign", survey: "Survey", settings: "Settings") -> "Publication":
+def _publish(campaign: "Campaign", survey: "Survey", settings: "Settings", *, as_draft: bool) -> "Publication":
     import asyncio
     import logging
 
@@ -123,6 +126,7 @@ def _publish(campaign: "Campaign", survey: "Survey", settings: "Settings") -> "P
                     clock,
                     stop=stop,
                     progress=lambda progress: show(_STAGES[progress.stage], progress.done, progress.total),
+                    as_draft=as_draft,
                 )
             )
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dispatcher.cli import campaign
 from dispatcher.cli.bench import bench
 from dispatcher.cli.broker import broker
 from dispatcher.cli.check import check
@@ -31,6 +32,11 @@ COMMANDS: dict[Callable[..., None], str] = {
     bench: "Rehearse on staging: what a config reaches, and what binds it.",
     simulate: "Stand in for Twilio, and report what was seen.",
     broker: "Run a local Apache Kafka for development.",
+}
+
+# Commands that have commands of their own.
+GROUPS: dict[str, tuple[str, dict[Callable[..., None], str]]] = {
+    "campaign": ("See how far campaigns are; pause, resume and cancel them.", campaign.COMMANDS),
 }
 
 app = typer.Typer(
@@ -74,3 +80,8 @@ def _help(command: Callable[..., Any]) -> str:
 
 for _command, _summary in COMMANDS.items():
     app.command(help=_help(_command), short_help=_summary)(_command)
+for _name, (_summary, _commands) in GROUPS.items():
+    _group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    for _command, _its_summary in _commands.items():
+        _group.command(_command.__name__.rstrip("_"), help=_help(_command), short_help=_its_summary)(_command)
+    app.add_typer(_group, name=_name, help=_summary, short_help=_summary)

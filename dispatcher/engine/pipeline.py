@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import cache
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
 from random import Random
@@ -27,6 +27,7 @@ from dispatcher.delivery.verdict import (
     Unreached,
     judge,
 )
+from dispatcher.domain.control import CampaignRecord
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import Fleet, PriorityClass, Sender
 from dispatcher.domain.job import Job
@@ -34,8 +35,8 @@ from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message, Origin, Record
 from dispatcher.domain.outcome import Position, Status
 from dispatcher.domain.phone import country_prefix
-from dispatcher.domain.rate import Rate
 from dispatcher.domain.segments import count_segments
+from dispatcher.engine.campaigns import Campaigns
 from dispatcher.engine.doubts import Doubts
 from dispatcher.engine.placement import Placement
 from dispatcher.engine.repeats import Repeats
@@ -56,7 +57,7 @@ AHEAD = 0.050
 FAMILY_PAUSE = 1.0
 
 
-_REASONS = ("sender", "queue", "account", "family", "campaign", "concurrency", "suspended", "journal")
+_REASONS = ("sender", "queue", "account", "family", "campaign", "concurrency", "suspended", "held", "journal")
 
 
 class Pipeline:
@@ -99,6 +100,7 @@ class Pipeline:
             hold=self._pacer.hold,
         )
         self.placement = Placement(fleet, self.hierarchy, self._pacer)
+        self.campaigns = Campaigns(self.hierarchy, self._pacer, outcomes)
         self.doubts = Doubts(
             hold_off=in_doubt_hold_off,
             horizon=dedup_horizon,
@@ -153,6 +155,8 @@ class Pipeline:
         elif seen is not None:
             reason = f"its id was published before, at {seen.topic}/{seen.partition}/{seen.offset}; an id is sent once"
             self._outcomes.conclude(message, "suppressed", reason=reason)
+        elif self.campaigns.stopped and self.campaigns.cancel(message):
+            pass
         elif (objection := first_objection(job, now)) is not None:
             self._outcomes.conclude(message, objection.status, reason=objection.reason)
         elif job.send_at is not None and job.send_at > now:
@@ -166,11 +170,13 @@ class Pipeline:
             raise NotAJobError(f"the config has no pool {job.pool!r}; add it and replay the record, or mend the job")
         return job
 
-    def throttle(self, campaign: str, rate: Rate | None) -> None:
-        """Hold *campaign* to *rate*; None lifts it."""
-        former = self.hierarchy.throttle(campaign, rate, self._clock.monotonic())
-        if former is not None:
-            self._pacer.dissolve(former)
+    def obey(self, campaign: str, record: CampaignRecord | None) -> None:
+        """From now on *record* holds for *campaign*: it runs, maybe slowly, waits, or is cancelled."""
+        self.campaigns.obey(campaign, record, self._clock.monotonic())
+        if record is not None and record.state == "cancelled":
+            self.campaigns.cancel_all(one[2] for one in self._later if one[2].job.campaign == campaign)
+            self._later = [one for one in self._later if one[2].job.campaign != campaign]
+            heapify(self._later)
 
     def share(self, owned: Collection[int], of: int) -> None:
         """Run every limit at its share from now on: this worker has the partition indices *owned*, *of* so many."""
@@ -203,6 +209,7 @@ class Pipeline:
     def forget(self) -> None:
         """Drop every message that waits: its partition goes to another worker, or will be read again."""
         self._later.clear()
+        self.campaigns.forget()
         self._recovered.clear()
         self.doubts.clear()
         for lane in self.hierarchy.lanes():
@@ -217,7 +224,10 @@ class Pipeline:
             metrics.LANE_WAITING.labels(lane.name).set(lane.queue.count + lane.prepared)
             depth = max(gate.model.depth(now) / gate.model.rate for gate in lane.queues)
             metrics.QUEUE_SECONDS.labels(lane.name).set(depth)
-            waiting[lane.waiting_at.reason if lane.waiting_at else "campaign"] += lane.queue.count + lane.prepared
+            held = self.campaigns.held_in(lane)
+            waiting["held"] += held
+            reason = lane.waiting_at.reason if lane.waiting_at else "campaign"
+            waiting[reason] += lane.queue.count + lane.prepared - held
         for reason, messages in waiting.items():
             metrics.WAITING.labels(reason).set(messages)
         for account, gate in self.hierarchy.concurrency.items():
@@ -235,12 +245,16 @@ class Pipeline:
             return
         if self._later:
             self._place_due()
+        if self.campaigns.has_more:
+            self.campaigns.conclude_some()
         self._pacer.run(now)
 
     def next_due(self) -> float:
         """Return the monotonic time at which `run` is needed next; inf: not before something happens."""
         if self._halted or not self._fence.is_open(self._clock.monotonic()):
             return inf
+        if self.campaigns.has_more:
+            return 0.0
         due = self._pacer.next_due()
         if self._later:
             due = min(due, self._clock.monotonic() + (self._later[0][0] - self._clock.now()).total_seconds())
@@ -252,17 +266,30 @@ class Pipeline:
             self._place(heappop(self._later)[2])
 
     def _place(self, message: Message) -> None:
+        if self.campaigns.stopped and self.campaigns.cancel(message):
+            return
         if not self.placement.place(message, self._clock.monotonic()):
             self._outcomes.conclude(message, "refused", reason=_no_sender(message))
 
     def _admit(self, message: Message, _now: float) -> bool:
         if not message.origin.is_owned:
             return False  # it came back after its partition had gone to another worker
+        if self.campaigns.stopped and message.job.campaign in self.campaigns.stopped:
+            self._stop(message)
+            return False
         if message.job.expires_at is None or (objection := has_expired(message.job, self._clock.now())) is None:
             return True
         message.attempts -= 1  # it was announced and did not leave
         self._outcomes.conclude(message, objection.status, reason=objection.reason)
         return False
+
+    def _stop(self, message: Message) -> None:
+        """*message* was announced and is not to leave: its campaign has been held meanwhile, or cancelled."""
+        if self.campaigns.is_cancelled(message.job.campaign):
+            message.attempts -= 1
+            self.campaigns.cancel(message)
+        else:
+            self._choose_anew(message, message.lane)
 
     def _run_dry(self, lane: Lane, now: float) -> None:
         self.placement.relieve(lane, now)

@@ -1,6 +1,7 @@
-"""Follows the control topic: what operators and publishers say about campaigns."""
+"""Follows the control topic: what operators, rules and publishers say about campaigns and senders."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -9,63 +10,95 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from dispatcher.clock import Clock
+from dispatcher.domain.control import CAMPAIGN, CampaignRecord, decode_campaign
 from dispatcher.domain.rate import Rate
 
 log = structlog.get_logger()
 
-_CAMPAIGN = "campaign/"
 RETRY_AFTER = 1.0
-
-
-class _CampaignRecord(msgspec.Struct, gc=False):
-    """What this program reads of a campaign's record; others read more."""
-
-    rate: str | None = None
-
-
-_decoder = msgspec.json.Decoder(_CampaignRecord)
+LOOK_AGAIN = 0.05
+# aiokafka's idempotent producer would try for ever.
+TELL_TIMEOUT = 10.0
 
 
 class ControlReader:
-    """Tells *throttle* the rate of each campaign: None when it has none."""
+    """Hands each record to *campaign*, with the campaign's name; None: it was removed.
 
-    def __init__(self, consumer: Any, topic: str, clock: Clock, throttle: Callable[[str, Rate | None], None]) -> None:
+    *acknowledge* is told the offset before which everything is obeyed, whenever something was.
+    """
+
+    def __init__(
+        self,
+        consumer: Any,
+        topic: str,
+        clock: Clock,
+        *,
+        campaign: Callable[[str, CampaignRecord | None], None],
+        acknowledge: Callable[[int], Awaitable[None]],
+    ) -> None:
         self._consumer = consumer
         self._partition = TopicPartition(topic, 0)
         self._clock = clock
-        self._throttle = throttle
+        self._campaign = campaign
+        self._acknowledge = acknowledge
+        self._before = 0
+        self._is_acknowledged = False
 
-    async def catch_up(self) -> None:
-        """Read all there is, so that no campaign starts before its rate is known."""
+    async def begin(self) -> None:
+        """Read all there is, so that no campaign starts before it is known what holds for it."""
         self._consumer.assign([self._partition])
         await self._consumer.seek_to_beginning(self._partition)
         end = (await self._consumer.end_offsets([self._partition]))[self._partition]
         while await self._consumer.position(self._partition) < end:
             await self._read()
+        await self._tell()
 
     async def follow(self) -> None:
         """Read what comes, for ever."""
         while True:
             try:
                 await self._read()
+                await self._tell()
+            except (KafkaError, TimeoutError) as error:
+                log.warning("the control topic cannot be read, or not be answered; trying again", error=repr(error))
+                await self._clock.sleep(RETRY_AFTER)
+
+    async def caught_up(self) -> None:
+        """Come back when `follow` has read what is there by now: a word that was given before this is obeyed."""
+        while True:
+            try:
+                end = (await self._consumer.end_offsets([self._partition]))[self._partition]
+                while await self._consumer.position(self._partition) < end:
+                    await self._clock.sleep(LOOK_AGAIN)
             except KafkaError as error:
                 log.warning("the control topic cannot be read; trying again", error=repr(error))
                 await self._clock.sleep(RETRY_AFTER)
+            else:
+                return
 
     async def _read(self) -> None:
         found = await self._consumer.getmany(timeout_ms=1000)
         for records in found.values():
             for record in records:
-                self._obey(record.key, record.value)
+                if self._obey((record.key or b"").decode("utf-8", "replace"), record.value):
+                    self._before, self._is_acknowledged = record.offset + 1, False
 
-    def _obey(self, key: bytes | None, value: bytes | None) -> None:
-        name = (key or b"").decode("utf-8", "replace")
-        if not name.startswith(_CAMPAIGN):
-            return
+    async def _tell(self) -> None:
+        if not self._is_acknowledged:
+            async with asyncio.timeout(TELL_TIMEOUT):
+                await self._acknowledge(self._before)
+            self._is_acknowledged = True
+
+    def _obey(self, key: str, value: bytes | None) -> bool:
+        """Do what a record says; say whether it was one to be obeyed."""
+        if not key.startswith(CAMPAIGN):
+            return False
         try:
-            record = _CampaignRecord() if value is None else _decoder.decode(value)
-            rate = None if record.rate is None else Rate.parse(record.rate)
+            record = None if value is None else decode_campaign(value)
+            if record is not None and record.rate is not None:
+                Rate.parse(record.rate)
         except (msgspec.MsgspecError, ValueError) as error:
-            log.warning("a control record cannot be read; it is passed over", key=name, error=str(error))
-            return
-        self._throttle(name.removeprefix(_CAMPAIGN), rate)
+            log.warning("a control record cannot be read; it is passed over", key=key, error=str(error))
+        else:
+            self._campaign(key.removeprefix(CAMPAIGN), record)
+        return True

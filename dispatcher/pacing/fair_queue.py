@@ -6,6 +6,7 @@ what it overdrew is paid back before the next one, so that a quantum can be smal
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from dispatcher.domain.message import Message
@@ -102,6 +103,23 @@ class FairQueue:
         for of_class in self._classes:
             if (flow := of_class.flows.get(campaign)) is not None:
                 flow.gate = gate
+
+    def waiting_of(self, campaign: str) -> int:
+        """Return how many messages of *campaign* wait."""
+        return sum(len(of_class.flows[campaign].messages) for of_class in self._classes if campaign in of_class.flows)
+
+    def withdraw(self, campaign: str) -> list[Message]:
+        """Take out everything of *campaign*, held or not, in the order it came."""
+        withdrawn: list[Message] = []
+        for of_class in self._classes:
+            if (flow := of_class.flows.pop(campaign, None)) is None:
+                continue
+            with suppress(ValueError):  # a held one is not among those that have turns
+                of_class.rotation.remove(flow)
+            of_class.cost -= sum(message.cost for message in flow.messages)
+            self.count -= len(flow.messages)
+            withdrawn += flow.messages
+        return withdrawn
 
     def cost_ahead(self, priority: int) -> int:
         """Return the segments that wait in class *priority* and the more important ones."""

@@ -211,6 +211,19 @@ class SuspensionGate(Gate):
         return self.until
 
 
+class HoldGate(Gate):
+    """Closed for as long as it is there: a campaign that is held waits here until another gate takes its place."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("held")
+
+    @override
+    def opens_at(self, now: float) -> float:
+        return inf
+
+
 class StandbyGate(Gate):
     """Closed while one message more stands by, announced and about to leave, than the account may have in flight.
 

@@ -6,7 +6,7 @@ from random import Random
 from dispatcher.domain.fleet import CARRIERS, A2PCampaign, Account, Carrier, Fleet, Sender
 from dispatcher.domain.rate import Rate
 from dispatcher.pacing.fair_queue import Flow
-from dispatcher.pacing.gates import ConcurrencyGate, Gate, QueueGate, RateGate, StandbyGate, SuspensionGate
+from dispatcher.pacing.gates import ConcurrencyGate, Gate, HoldGate, QueueGate, RateGate, StandbyGate, SuspensionGate
 from dispatcher.pacing.lane import Lane
 from dispatcher.pacing.turns import Share
 
@@ -84,11 +84,20 @@ class Hierarchy:
 
     def throttle(self, campaign: str, rate: Rate | None, now: float) -> Gate | None:
         """Hold *campaign* to *rate* over all its senders, None lifts it; return the gate that held it until now."""
-        former = self.throttles.pop(campaign, None)
         gate = None
         if rate is not None:
             gate = RateGate("campaign", rate.per_second, burst=rate.burst)
             gate.share(self._share, now)
+        return self._pass_through(campaign, gate)
+
+    def hold_campaign(self, campaign: str) -> Gate | None:
+        """Let nothing of *campaign* leave until it is throttled or not; return the gate that held it until now."""
+        return self._pass_through(campaign, HoldGate())
+
+    def _pass_through(self, campaign: str, gate: Gate | None) -> Gate | None:
+        """Have *campaign* pass *gate*, None for no gate of its own; return the gate it passed until now."""
+        former = self.throttles.pop(campaign, None)
+        if gate is not None:
             self.throttles[campaign] = gate
         for lane in self.lanes():
             lane.queue.throttle(campaign, gate)

@@ -1,17 +1,17 @@
-"""What the control topic says about a campaign: what was begun, and who publishes it now.
+"""What the control topic says about a campaign: what was begun, who publishes it now, and whether all of it is there.
 
-Two records a campaign: `campaign/<name>` is what others read; `publishing/<name>` is the claim of the process that
-publishes it, renewed while it lives and removed at its end.
+Three records a campaign, since operators write, too: `campaign/<name>` is what others read and change, so a publisher
+writes it once, at the beginning; `publishing/<name>` is the claim of the process that publishes it, renewed while it
+lives and removed at its end; `published/<name>` says of what was begun at a time that every row is in the jobs topic.
 """
 
 import asyncio
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from dispatcher.clock import Clock
+from dispatcher.domain.control import CAMPAIGN, PUBLISHED, Begun, CampaignRecord, State, decode_campaign, encode
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.transport.kafka import TopicPartition
 
@@ -20,33 +20,7 @@ SIGN_OF_LIFE = 2.0
 SILENCE = 6.0
 # Seconds within which Kafka answers: longer than a broker that was killed takes to come back.
 ANSWER_TIMEOUT = 60.0
-PUBLISHING, PUBLISHED = "publishing", "published"
 _POLL_MS = 200
-
-
-class CampaignRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What was begun: enough to find out what of it is in the jobs topic already.
-
-    *state* is PUBLISHING, then PUBLISHED. *start_offsets* are the ends of the jobs topic's partitions before the
-    first job; *sha256* stands for the campaign file and its recipients.
-    """
-
-    name: str
-    pool: str
-    priority: str
-    topic: str
-    rate: str | None
-    rows: int
-    recipients: int
-    state: str
-    start_offsets: Mapping[int, int]
-    sha256: str
-    created_at: datetime
-    updated_at: datetime
-
-
-_encode = msgspec.json.Encoder().encode
-_decoder = msgspec.json.Decoder(CampaignRecord)
 
 
 class ControlTopic:
@@ -61,18 +35,27 @@ class ControlTopic:
         self._consumer = consumer
         self._clock = clock
         self._partition = TopicPartition(topic, 0)
-        self._campaign_key = f"campaign/{name}".encode()
+        self._campaign_key = f"{CAMPAIGN}{name}".encode()
+        self._published_key = f"{PUBLISHED}{name}".encode()
         self._claim_key = f"publishing/{name}".encode()
         self._name = name
         self._run = run.encode()
         self._claims: list[bytes | None] = []
         self._renewed_at = 0.0
+        self._latest: list[CampaignRecord | None] = []
         self.record: CampaignRecord | None = None
+        self._published: bytes | None = None
 
     @property
     def is_claimed(self) -> bool:
         """Whether a process publishes the campaign, or did and left no word."""
         return bool(self._claims) and self._claims[-1] is not None
+
+    @property
+    def is_published(self) -> bool:
+        """Whether all of what was begun is in the jobs topic."""
+        begun = self.record.begun if self.record is not None else None
+        return begun is not None and self._published == begun.mark.encode()
 
     async def read(self) -> None:
         """Read all there is."""
@@ -115,15 +98,36 @@ class ControlTopic:
         now = self._clock.monotonic()
         await self._append(self._claim_key, self._run)
         self._renewed_at = now
+        await self._read(0)
+        if self.record is not None and self.record.state == "cancelled":
+            raise DispatcherError(
+                f'the campaign "{self._name}" was cancelled; publish what is to be sent under another name'
+            )
 
     async def release(self) -> None:
         """Let the next one begin without waiting."""
         await self._append(self._claim_key, None)
 
-    async def write(self, record: CampaignRecord) -> None:
-        """Tell everybody about the campaign."""
-        await self._append(self._campaign_key, _encode(record))
-        self.record = record
+    async def begin(self, begun: Begun, *, rate: str | None, state: State) -> None:
+        """Tell everybody about the campaign; what an operator said of it before stays."""
+        while True:
+            before = self.record
+            record = CampaignRecord(
+                state=before.state if before else state, order=before.order if before else None, rate=rate, begun=begun
+            )
+            await self._append(self._campaign_key, encode(record))
+            self._latest = []
+            await self._read_to_end()
+            # An operator's word that came between what we had read and what we wrote has been overwritten.
+            others = [one for one in self._latest if one != record]
+            if self._latest[0] == record or (others[-1] is not None and others[-1].begun == begun):
+                return
+            self.record = others[-1]
+
+    async def finish(self) -> None:
+        """Tell everybody that every row is in the jobs topic."""
+        if self.record is not None and self.record.begun is not None:
+            await self._append(self._published_key, self.record.begun.mark.encode())
 
     async def _append(self, key: bytes, value: bytes | None) -> None:
         # By itself aiokafka would wait for ever.
@@ -152,19 +156,22 @@ class ControlTopic:
             while await self._consumer.position(self._partition) < end:
                 await self._read()
 
-    async def _read(self) -> None:
-        found = await self._consumer.getmany(timeout_ms=_POLL_MS)
+    async def _read(self, timeout_ms: int = _POLL_MS) -> None:
+        found = await self._consumer.getmany(timeout_ms=timeout_ms)
         for record in found.get(self._partition, ()):
             if record.key == self._claim_key:
                 self._claims.append(record.value)
             elif record.key == self._campaign_key:
                 self.record = self._decoded(record.value)
+                self._latest.append(self.record)
+            elif record.key == self._published_key:
+                self._published = record.value
 
     def _decoded(self, value: bytes | None) -> CampaignRecord | None:
         if value is None:
             return None
         try:
-            return _decoder.decode(value)
+            return decode_campaign(value)
         except msgspec.MsgspecError as error:
             raise DispatcherError(
                 f'the control topic has a record of the campaign "{self._name}" that cannot be read ({error}); '

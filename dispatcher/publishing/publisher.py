@@ -11,15 +11,13 @@ import msgspec
 
 from dispatcher.clock import Clock
 from dispatcher.domain.campaign import Campaign
+from dispatcher.domain.control import Begun
 from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.job import Job
 from dispatcher.domain.settings import Settings
 from dispatcher.publishing.control import (
     ANSWER_TIMEOUT,
-    PUBLISHED,
-    PUBLISHING,
     SIGN_OF_LIFE,
-    CampaignRecord,
     ControlTopic,
 )
 from dispatcher.publishing.partitioner import partition_of
@@ -73,20 +71,24 @@ async def publish_campaign(
     *,
     stop: asyncio.Event,
     progress: Callable[[Progress], None],
+    as_draft: bool = False,
 ) -> Publication:
     """Put a job for each recipient of *campaign* into its topic, in the order of the file, unless one is there.
 
-    *survey* is of the same files. Ends early, and cleanly, when *stop* is set; calling it again goes on from there.
+    *survey* is of the same files. *as_draft*: nothing of it leaves until an operator resumes it. Ends early, and
+    cleanly, when *stop* is set; calling it again goes on from there.
     `DispatcherError` when the files are not those the campaign was begun with, or another process is publishing it.
     """
     if fingerprint(campaign) != survey.fingerprint:
         raise DispatcherError(f"{campaign.recipients} has changed since it was counted; run the command again")
-    async with _connected(campaign, settings, clock) as publisher:
+    async with _connected(campaign, settings, clock, as_draft=as_draft) as publisher:
         return await publisher.run(survey, stop, progress)
 
 
 @asynccontextmanager
-async def _connected(campaign: Campaign, settings: Settings, clock: Clock) -> AsyncIterator["_Publisher"]:
+async def _connected(
+    campaign: Campaign, settings: Settings, clock: Clock, *, as_draft: bool
+) -> AsyncIterator["_Publisher"]:
     """Connect to Kafka; its errors become `KafkaUnavailableError`."""
     kafka = settings.kafka
     try:
@@ -104,7 +106,7 @@ async def _connected(campaign: Campaign, settings: Settings, clock: Clock) -> As
             consumers = [
                 await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(2)
             ]
-            yield _Publisher(campaign, settings, clock, producer, *consumers)
+            yield _Publisher(campaign, settings, clock, producer, *consumers, as_draft=as_draft)
     except KafkaError as error:
         raise KafkaUnavailableError(
             f"Kafka failed ({type(error).__name__}); nothing is lost: run the command again when it works"
@@ -119,8 +121,17 @@ class _Publisher:
     """One run: finds out what there is to do, does it, and says so in the control topic."""
 
     def __init__(
-        self, campaign: Campaign, settings: Settings, clock: Clock, producer: Any, consumer: Any, control_consumer: Any
+        self,
+        campaign: Campaign,
+        settings: Settings,
+        clock: Clock,
+        producer: Any,
+        consumer: Any,
+        control_consumer: Any,
+        *,
+        as_draft: bool,
     ) -> None:
+        self._as_draft = as_draft
         self._campaign = campaign
         self._topic = campaign.priority.topic
         self._partitions = settings.kafka.partitions
@@ -152,11 +163,17 @@ class _Publisher:
         if self._is_published(survey):
             await self._control.release()
             return everything
-        if self._control.record is None:
+        begun = self._begun()
+        if begun is None:
             found = bytearray(survey.rows + 1)
-            await self._control.write(await self._begin(survey))
+            rate = self._campaign.rate
+            await self._control.begin(
+                await self._begin(survey),
+                rate=str(rate) if rate else None,
+                state="draft" if self._as_draft else "running",
+            )
         else:
-            found = await self._look(self._control.record, progress)
+            found = await self._look(begun, progress)
         already = found.count(1)
 
         async def advance() -> None:
@@ -165,49 +182,49 @@ class _Publisher:
 
         await self._publish(found, stop, advance)
         publication = Publication(published=self._acknowledged, found=already, recipients=survey.recipients)
-        if publication.complete and self._control.record is not None:
-            published = msgspec.structs.replace(self._control.record, state=PUBLISHED, updated_at=self._clock.now())
-            await self._control.write(published)
+        if publication.complete:
+            await self._control.finish()
         await self._control.release()
         return publication
 
     def _is_published(self, survey: Survey) -> bool:
         """Say whether there is nothing left to do; `DispatcherError` when it was begun with other files."""
-        record = self._control.record
-        if record is None:
+        name, begun = self._campaign.name, self._begun()
+        if begun is None:
             return False
-        if record.sha256 != survey.fingerprint:
+        if begun.sha256 != survey.fingerprint:
             raise DispatcherError(
-                f'the campaign "{record.name}" was begun on {record.created_at:%Y-%m-%d %H:%M} UTC with another file '
+                f'the campaign "{name}" was begun on {begun.at:%Y-%m-%d %H:%M} UTC with another file '
                 "or other recipients; put those back to go on, or give this one another name"
             )
-        if record.topic != self._topic:
+        if begun.topic != self._topic:
             raise DispatcherError(
-                f'the campaign "{record.name}" was begun in the topic {record.topic}, and the config now says '
+                f'the campaign "{name}" was begun in the topic {begun.topic}, and the config now says '
                 f"{self._topic}; put that back to go on, or give this one another name"
             )
-        return record.state != PUBLISHING
+        return self._control.is_published
 
-    async def _begin(self, survey: Survey) -> CampaignRecord:
-        campaign, now = self._campaign, self._clock.now()
+    def _begun(self) -> Begun | None:
+        return self._control.record.begun if self._control.record is not None else None
+
+    async def _begin(self, survey: Survey) -> Begun:
+        campaign = self._campaign
         partitions = [TopicPartition(self._topic, partition) for partition in range(self._partitions)]
         ends = await self._consumer.end_offsets(partitions)
-        return CampaignRecord(
-            name=campaign.name,
+        return Begun(
             pool=campaign.pool,
             priority=campaign.priority.name,
             topic=self._topic,
-            rate=str(campaign.rate) if campaign.rate else None,
             rows=survey.rows,
             recipients=survey.recipients,
-            state=PUBLISHING,
             start_offsets={partition.partition: offset for partition, offset in ends.items()},
             sha256=survey.fingerprint,
-            created_at=now,
-            updated_at=now,
+            at=self._clock.now(),
+            not_before=campaign.not_before,
+            expires_at=campaign.expires_at,
         )
 
-    async def _look(self, record: CampaignRecord, progress: Callable[[Progress], None]) -> bytearray:
+    async def _look(self, begun: Begun, progress: Callable[[Progress], None]) -> bytearray:
         async def advance(done: int, total: int) -> None:
             await self._control.keep()
             progress(Progress("looking", done, total))
@@ -216,9 +233,9 @@ class _Publisher:
             self._consumer,
             self._clock,
             topic=self._topic,
-            campaign=record.name,
-            rows=record.rows,
-            start_offsets=record.start_offsets,
+            campaign=self._campaign.name,
+            rows=begun.rows,
+            start_offsets=begun.start_offsets,
             progress=advance,
         )
 

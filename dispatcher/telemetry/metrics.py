@@ -33,7 +33,7 @@ CONSUMERS_REPLACED = Counter(
 WAITING = Gauge(
     "dispatcher_waiting_messages",
     "Messages that wait for their turn, now, by the limit at which they wait: sender, queue, account, family, "
-    "campaign, concurrency, suspended, journal.",
+    "campaign, concurrency, suspended, held (the campaign is paused), journal.",
     ["reason"],
     registry=registry,
 )

@@ -203,6 +203,17 @@ async def delete_group(admin: Any, group_id: str) -> None:
     await admin._send_request_to_node(coordinator, DeleteGroupsRequest([group_id]))  # noqa: SLF001 - no call for it
 
 
+async def group_members(admin: Any, group_id: str) -> set[str]:
+    """Return the client ids of the members of a group; none when nobody is in it."""
+    (answer,) = await admin.describe_consumer_groups([group_id])
+    found = set()
+    for code, _, _, _, _, members, *_ in answer.groups:
+        if code:
+            raise for_code(code)
+        found |= {client_id for _, client_id, *_ in members}
+    return found
+
+
 def fetches_next(consumer: Any, partition: TopicPartition) -> int | None:
     """Return the offset from which *consumer* reads on in *partition*; None while it does not know, or has it not.
 
@@ -312,6 +323,7 @@ __all__ = [
     "delete_group",
     "ensure_topics",
     "fetches_next",
+    "group_members",
     "make_admin",
     "make_consumer",
     "make_producer",

@@ -9,10 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from dispatcher import __main__ as program
-from dispatcher.cli.root import COMMANDS, app
+from dispatcher.cli.root import COMMANDS, GROUPS, app
 from dispatcher.domain.errors import ConfigError, DispatcherError, Mistake
 
-NAMES = [command.__name__ for command in COMMANDS]
+SUMMARIES = {command.__name__: summary for command, summary in COMMANDS.items()} | {
+    name: summary for name, (summary, _) in GROUPS.items()
+}
+IN_GROUPS = [f"{name} {command.__name__.rstrip('_')}" for name, (_, group) in GROUPS.items() for command in group]
 MISTAKES = (
     Mistake(file="a.yaml", line=3, column=7, what="no such key"),
     Mistake(file="a.yaml", line=9, column=1, what="no such pool"),
@@ -49,15 +52,15 @@ def end_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_help_names_every_command_and_every_exit_code(arguments: str) -> None:
     printed = CliRunner().invoke(app, arguments).output
     lines = [line.split(maxsplit=1) for line in printed.splitlines()]
-    assert [[command.__name__, summary] for command, summary in COMMANDS.items()] == [
-        line for line in lines if line and line[0] in NAMES
+    assert [[name, summary] for name, summary in SUMMARIES.items()] == [
+        line for line in lines if line and line[0] in SUMMARIES
     ]
     assert all(code in printed for code in ("0 done", "1 a bug", "2 something you can mend", "130 left at once"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*(command.__name__ for command in COMMANDS), *IN_GROUPS])
 def test_every_command_shows_examples_a_line_each(name: str) -> None:
-    printed = CliRunner().invoke(app, [name, "-h"]).output
+    printed = CliRunner().invoke(app, [*name.split(), "-h"]).output
     assert f"\n  Examples:\n      dispatcher {name}" in printed.replace("DISPATCHER_CONFIG=/etc/dispatcher.yaml ", "")
 
 

@@ -13,11 +13,13 @@ import msgspec
 
 from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
+from dispatcher.domain.control import CampaignRecord
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import Fleet, PriorityClass
 from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message, Origin
 from dispatcher.domain.outcome import Result
+from dispatcher.domain.rate import Rate
 from dispatcher.domain.topics import Topics
 from dispatcher.engine.pipeline import Pipeline
 from dispatcher.outcomes.publisher import Record
@@ -144,6 +146,14 @@ class Stage:
         offset = next(self._offsets) if offset is None else offset
         record = Arrived(offset=offset, key=b"key", value=value, timestamp=int(self.clock.epoch() * 1000))
         self.pipeline.receive(self.desk, [record], priority)
+
+    def throttle(self, campaign: str, rate: Rate | None) -> None:
+        """An operator, or its publisher, gives *campaign* a rate of its own, or takes it away."""
+        self.obey(campaign, rate=None if rate is None else str(rate))
+
+    def obey(self, campaign: str, **said: Any) -> None:
+        """The control topic says something about *campaign*."""
+        self.pipeline.obey(campaign, CampaignRecord(**said))
 
     def reply(self, request: Request, reply: Reply) -> None:
         """Twilio answers *request*, which it had been silent about, now."""

@@ -708,7 +708,7 @@ def test_a_429_that_comes_after_the_partition_has_gone_is_not_followed_by_anothe
 
 def test_a_throttled_campaign_goes_at_its_own_rate() -> None:
     stage = Stage(one_sender(100))
-    stage.pipeline.throttle("slow", Rate(5, "s"))
+    stage.throttle("slow", Rate(5, "s"))
     for _ in range(200):
         stage.receive(campaign="slow")
     stage.run(10)
@@ -718,12 +718,12 @@ def test_a_throttled_campaign_goes_at_its_own_rate() -> None:
 @pytest.mark.parametrize("rate", [None, Rate(50, "s")])
 def test_a_throttle_that_is_lifted_or_raised_holds_nobody_any_longer(rate: Rate | None) -> None:
     stage = Stage(one_sender(100))
-    stage.pipeline.throttle("slow", Rate(1, "h"))
+    stage.throttle("slow", Rate(1, "h"))
     for _ in range(20):
         stage.receive(campaign="slow")
     stage.run(10)
     assert len(stage.sent) == 1
-    stage.pipeline.throttle("slow", rate)
+    stage.throttle("slow", rate)
     stage.run(5)
     assert len(stage.sent) == 20
 
@@ -734,7 +734,7 @@ def test_a_throttle_holds_what_waits_already() -> None:
         stage.receive(campaign="slow")
     stage.run(1)
     sent = len(stage.sent)
-    stage.pipeline.throttle("slow", Rate(1, "s"))
+    stage.throttle("slow", Rate(1, "s"))
     stage.run(10)
     assert len(stage.sent) - sent <= 11
 
@@ -742,7 +742,7 @@ def test_a_throttle_holds_what_waits_already() -> None:
 @pytest.mark.parametrize("journal", [0.0, 0.01])
 def test_a_throttle_does_not_count_what_another_sender_has_to_send(journal: float) -> None:
     stage = Stage(two_senders(), twilio=script([declined(21606)]), journal=journal)
-    stage.pipeline.throttle("spring", Rate(1, "h"))
+    stage.throttle("spring", Rate(1, "h"))
     stage.receive()
     stage.run(5)
     assert [(result.status, result.attempts) for result in stage.results] == [("accepted", 2)]
@@ -756,7 +756,7 @@ def test_a_throttle_does_not_count_what_its_sender_could_not_send_any_more(momen
         accounts=[make_account("main", concurrency=1), make_account("promo", concurrency=1, parent="main")],
     )
     stage = Stage(fleet, twilio=lambda _: None, journal=inf)
-    stage.pipeline.throttle("slow", Rate(1, "h"))
+    stage.throttle("slow", Rate(1, "h"))
     stage.receive(to=TO_FIRST)
     stage.run(0.1)
     stage.hand_over_intents()
@@ -777,9 +777,9 @@ def test_a_throttle_does_not_count_what_its_sender_could_not_send_any_more(momen
 def test_a_throttle_is_shared_among_workers_like_any_limit() -> None:
     """Whether it was there first or came later."""
     stage = Stage(one_sender(100))
-    stage.pipeline.throttle("first", Rate(10, "s"))
+    stage.throttle("first", Rate(10, "s"))
     stage.pipeline.share(range(6), 12)
-    stage.pipeline.throttle("second", Rate(10, "s"))
+    stage.throttle("second", Rate(10, "s"))
     for _ in range(200):
         stage.receive(campaign="first")
         stage.receive(campaign="second")
@@ -801,7 +801,7 @@ def test_an_urgent_message_goes_before_bulk() -> None:
 def test_the_gauges_can_be_read_at_any_time() -> None:
     stage = Stage(two_senders(), twilio=lambda _: None)
     stage.pipeline.measure()
-    stage.pipeline.throttle("spring", Rate(1, "s"))
+    stage.throttle("spring", Rate(1, "s"))
     for _ in range(100):
         stage.receive()
     stage.run(2)

@@ -1,16 +1,28 @@
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from msgspec.structs import replace
 
+from dispatcher.domain.control import Begun, CampaignRecord, Order, decode_campaign, encode
 from dispatcher.domain.errors import DispatcherError
-from dispatcher.publishing.control import SIGN_OF_LIFE, SILENCE, CampaignRecord, ControlTopic
+from dispatcher.publishing.control import SIGN_OF_LIFE, SILENCE, ControlTopic
 from tests.clock import FakeClock
 
 CLAIM = b"publishing/spring"
+BEGUN = Begun(
+    pool="marketing",
+    priority="bulk",
+    topic="campaign.jobs",
+    rows=10,
+    recipients=9,
+    start_offsets={0: 5, 1: 7},
+    sha256="ab",
+    at=datetime(2026, 11, 24, 18, tzinfo=UTC),
+)
 
 
 class Topic:
@@ -211,29 +223,15 @@ async def test_signs_of_life_come_more_often_than_anybody_waits_for_them() -> No
 async def test_what_was_written_of_the_campaign_is_read_back(
     topic: Topic, control: ControlTopic, clock: FakeClock
 ) -> None:
-    now = datetime(2026, 11, 24, 18, tzinfo=UTC)
-    record = CampaignRecord(
-        name="spring",
-        pool="marketing",
-        priority="bulk",
-        topic="campaign.jobs",
-        rate="50/s",
-        rows=10,
-        recipients=9,
-        state="publishing",
-        start_offsets={0: 5, 1: 7},
-        sha256="ab",
-        created_at=now,
-        updated_at=now,
-    )
-    await control.write(record)
+    await control.read()
+    await control.begin(BEGUN, rate="50/s", state="running")
     other = ControlTopic(topic, topic, clock, topic="control", name="spring", run="other")
     stranger = ControlTopic(topic, topic, clock, topic="control", name="spring-2", run="stranger")
 
     await other.read()
     await stranger.read()
 
-    assert control.record == other.record == record
+    assert control.record == other.record == CampaignRecord(rate="50/s", begun=BEGUN)
     assert stranger.record is None
 
 
@@ -244,3 +242,43 @@ async def test_a_record_that_was_removed_is_none(topic: Topic, control: ControlT
     await control.read()
 
     assert control.record is None
+
+
+async def test_what_an_operator_said_of_it_survives_its_publishing(topic: Topic, control: ControlTopic) -> None:
+    """Whether it was said long before, or while the record was on its way."""
+    held = CampaignRecord(state="paused", order=Order(by="ana", at=BEGUN.at))
+    await control.read()
+    topic.before_next_write = lambda: topic.records.append(SimpleNamespace(key=b"campaign/spring", value=encode(held)))
+
+    await control.begin(BEGUN, rate=None, state="running")
+
+    last = [decode_campaign(one.value) for one in topic.records if one.key == b"campaign/spring"][-1]
+    assert last == control.record == CampaignRecord(state="paused", order=held.order, begun=BEGUN)
+
+
+async def test_publishing_ends_when_the_campaign_is_cancelled(
+    topic: Topic, control: ControlTopic, clock: FakeClock
+) -> None:
+    await claim(control)
+    topic.records.append(SimpleNamespace(key=b"campaign/spring", value=b'{"state": "cancelled"}'))
+    clock.advance(SIGN_OF_LIFE)
+
+    with pytest.raises(DispatcherError, match="was cancelled"):
+        await control.keep()
+
+
+async def test_that_all_is_published_is_read_back_and_holds_for_what_was_begun(
+    topic: Topic, control: ControlTopic, clock: FakeClock
+) -> None:
+    await control.read()
+    await control.begin(BEGUN, rate=None, state="running")
+    await control.finish()
+    other = ControlTopic(topic, topic, clock, topic="control", name="spring", run="other")
+    assert not other.is_published
+
+    await other.read()
+    assert other.is_published
+
+    await other.begin(replace(BEGUN, at=BEGUN.at + timedelta(days=1)), rate=None, state="running")
+    await other.read()
+    assert not other.is_published
