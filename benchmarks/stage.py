@@ -148,6 +148,23 @@ class Stage:
         self.started.append(started)
         return started
 
+    async def command(self, *arguments: str) -> Any:
+        """Run a command of the program to its end and return the JSON that it prints; `RuntimeError` when it fails."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *PROGRAM,
+            *arguments,
+            "--json",
+            env={**os.environ, "DISPATCHER_CONFIG": str(self.config_file)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        printed, said = await process.communicate()
+        if process.returncode:
+            raise RuntimeError(said.decode())
+        return orjson.loads(printed)
+
     async def start_simulator(self) -> Process:
         """Start the stand-in; come back when it answers."""
         process = await self.start("simulate", "-c", str(self.config_file), name="simulator")

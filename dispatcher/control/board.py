@@ -92,16 +92,22 @@ class Board:
         Another may write at the same moment. What *change* says is then made of the other's record, too.
         """
         key = f"{CAMPAIGN}{name}".encode()
+        overwritten: bytes | None = None
         while True:
-            before = self.campaigns.get(name)
-            record = change(before)
+            try:
+                record = change(self.campaigns.get(name))
+            except DispatcherError:
+                if overwritten is not None:
+                    await self._append(key, overwritten)
+                raise
             offset = await self._append(key, encode(record))
             self._seen = []
             await self._read_on()
             others = [value for at, other, value in self._seen if other == key and at < offset]
             if not others:
                 return record, offset
-            self._note(f"{CAMPAIGN}{name}", others[-1])
+            overwritten = others[-1]
+            self._note(key.decode(), overwritten)
 
     async def members(self) -> list[str]:
         """Return the names of the workers that are in the group."""

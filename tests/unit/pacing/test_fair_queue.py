@@ -341,3 +341,36 @@ class AgainstLists(RuleBasedStateMachine):
 
 AgainstLists.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestAgainstLists = AgainstLists.TestCase
+
+
+@given(
+    waiting=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 1), st.integers(1, LARGEST)), max_size=40),
+    popped=st.integers(0, 10),
+    held=st.booleans(),
+)
+def test_a_campaign_that_is_withdrawn_is_gone_and_the_others_wait_as_before(
+    waiting: list[tuple[str, int, int]], popped: int, held: bool
+) -> None:
+    gate = Turnstile()
+    gate.shut = held
+    queue = make_queue(WEIGHTS, {"a": gate})
+    there = []
+    for campaign, priority, cost in waiting:
+        message = make_message(campaign, cost=cost, priority=priority)
+        there.append(message)
+        queue.push(message)
+    for _ in range(popped):
+        if (message_ := queue.pop(0.0)) is not None:
+            there.remove(message_)
+    of_a = [message for message in there if message.job.campaign == "a"]
+    assert queue.waiting_of("a") == len(of_a)
+    withdrawn = queue.withdraw("a")
+    assert sorted(map(id, withdrawn)) == sorted(map(id, of_a))
+    for flow in gate.waiting:
+        queue.release(flow)
+    gate.shut = False
+    rest = [message for message in there if message.job.campaign != "a"]
+    assert queue.count == len(rest)
+    assert queue.cost_ahead(1) == sum(message.cost for message in rest)
+    assert sorted(id(queue.pop(0.0)) for _ in rest) == sorted(map(id, rest))
+    assert queue.pop(0.0) is None
