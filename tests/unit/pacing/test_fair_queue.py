@@ -349,7 +349,9 @@ TestAgainstLists = AgainstLists.TestCase
     held=st.booleans(),
 )
 def test_a_campaign_that_is_withdrawn_is_gone_and_the_others_wait_as_before(
-    waiting: list[tuple[str, int, int]], popped: int, held: bool
+    waiting: list[tuple[str, int, int]],
+    popped: int,
+    held: bool,  # noqa: FBT001 - hypothesis calls it
 ) -> None:
     gate = Turnstile()
     gate.shut = held
