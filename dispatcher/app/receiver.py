@@ -57,7 +57,7 @@ async def run_receiver(settings: Settings, clock: Clock, stop: asyncio.Event) ->
             await stack.enter_async_context(serve_page(webhooks.metrics_listen, render=render, unready=unready))
         signatures = Signatures(settings.fleet.accounts.values(), webhooks.public_url)
         async with open_webhooks(
-            Webhooks(signatures, webhooks.public_url, outbox.put, clock), webhooks.listen
+            Webhooks(signatures, webhooks.public_url, outbox.put, clock, settings.opt_outs.replies), webhooks.listen
         ) as listen:
             log.info(
                 "receiving callbacks", listen=str(listen), public_url=webhooks.public_url, spool=str(webhooks.spool)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dispatcher.config.sections import Config, KafkaSection, Section, SenderSection, SimulatorSection
+from dispatcher.config.sections import Config, KafkaSection, OptOutsSection, Section, SenderSection, SimulatorSection
 from dispatcher.domain.fleet import (
     DEFAULT_RATES,
     A2PCampaign,
@@ -17,6 +17,7 @@ from dispatcher.domain.fleet import (
 from dispatcher.domain.settings import (
     KafkaSettings,
     Listen,
+    OptOutSettings,
     Settings,
     SimulatorSettings,
     TwilioSettings,
@@ -62,6 +63,7 @@ def settings_of(config: Config) -> Settings:
         priorities=_priorities(config),
         metrics=config.metrics.listen if config.metrics else None,
         simulator=_simulator(config.simulator),
+        opt_outs=_opt_outs(config.opt_outs),
     )
 
 
@@ -101,6 +103,14 @@ def _priorities(config: Config) -> tuple[PriorityClass, ...]:
         return DEFAULT_PRIORITIES
     classes = (PriorityClass(name=name, **_given(section)) for name, section in config.priorities.items())
     return tuple(sorted(classes, key=lambda priority: -priority.weight))
+
+
+def _opt_outs(section: OptOutsSection) -> OptOutSettings:
+    replies = {
+        number: {language: _given(given) for language, given in languages}
+        for number, languages in (section.replies or {}).items()
+    }
+    return OptOutSettings(**_given(section) | {"replies": replies})
 
 
 def _simulator(section: SimulatorSection) -> SimulatorSettings:

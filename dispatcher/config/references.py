@@ -137,6 +137,19 @@ def _rate_factors(document: Document) -> Iterator[Mistake]:
             yield document.mistake(loc, _unknown("sender", number, known), at_key=True)
 
 
+def _replies(document: Document) -> Iterator[Mistake]:
+    known = _numbers(document)
+    for number in document.keys("opt_outs", "replies"):
+        loc = ("opt_outs", "replies", number)
+        if known and number not in known:
+            yield document.mistake(loc, _unknown("sender", number, known), at_key=True)
+            continue
+        kind = document.text("senders", known.index(number), "kind") if known else None
+        if kind in {"toll_free", "long_code"}:
+            what = f"Twilio answers for a {kind} itself; drop this, or set the words up at Twilio (Advanced Opt-Out)"
+            yield document.mistake(loc, what, at_key=True)
+
+
 def _numbers(document: Document) -> list[str]:
     """Return the senders' numbers, or none while one is missing: nobody can tell then which one is meant."""
     numbers = [document.text("senders", index, "number") for index in document.keys("senders")]
@@ -148,4 +161,4 @@ def _unknown(what: str, name: str, known: list[str] | tuple[str, ...]) -> str:
     return f'there is no {what} "{name}"; {suggestion(name, known)}'
 
 
-_RULES = (_accounts, _senders, _countries, _campaigns, _pools, _rate_factors)
+_RULES = (_accounts, _senders, _countries, _campaigns, _pools, _replies, _rate_factors)

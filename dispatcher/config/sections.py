@@ -105,6 +105,32 @@ class WebhooksSection(Section):
     spool_size: Size | None = Field(None, description="the most that the spool may hold (256MiB)")
 
 
+class RepliesSection(Section):
+    """What is answered in one language."""
+
+    stop: Text | None = Field(None, description="the answer to STOP and its synonyms (none)")
+    start: Text | None = Field(None, description="the answer to START and its synonyms (none)")
+    help: Text | None = Field(None, description="the answer to HELP and its synonyms (none)")
+
+
+class LanguagesSection(Section):
+    """What is answered to recipients' words, by language."""
+
+    en: RepliesSection = Field(description="the answers in English, and to every language that has none of its own")
+    fr: RepliesSection = Field(RepliesSection(), description="the answers to ARRET and AIDE")
+
+
+class OptOutsSection(Section):
+    """What a recipient's STOP, START and HELP do."""
+
+    reach: Literal["global", "pool", "sender"] | None = Field(
+        None, description="what a STOP ends: everything, the pools of the number it came to, or that number (global)"
+    )
+    replies: dict[str, LanguagesSection] | None = Field(
+        None, description="what short codes outside of a Messaging Service answer, by number; Twilio does elsewhere"
+    )
+
+
 class MetricsSection(Section):
     """Where Prometheus reads us."""
 
@@ -260,5 +286,6 @@ class Config(Section):
         None, min_length=1, description="topics of jobs by priority class (urgent and bulk, 9 to 1)"
     )
     topics: TopicsSection = Field(TopicsSection(), description="other names for the topics")
+    opt_outs: OptOutsSection = Field(OptOutsSection(), description="what STOP, START and HELP do")
     metrics: MetricsSection | None = Field(None, description="where Prometheus reads us")
     simulator: SimulatorSection = Field(SimulatorSection(), description="how Twilio's stand-in behaves")

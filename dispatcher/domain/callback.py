@@ -5,14 +5,20 @@ from typing import Literal
 
 import msgspec
 
+# What a recipient may ask for: no more messages, messages again, or help.
+Word = Literal["stop", "start", "help"]
+# In which languages we know words for it.
+Language = Literal["en", "fr"]
 
-class Callback(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+
+class Callback(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One request of Twilio's whose signature fits.
 
     A `status` tells what became of a message of ours: *mid* is its job's id and *attempt* the request that made it,
     both as we wrote them into the callback's URL; null where somebody else sent the message. An `inbound` is a message
     to one of our numbers. *token* is the same whenever Twilio, or we after a crash, repeat a callback: readers fold by
-    it. *parameters* is all that came, but never what a message says. *received_at* is RFC 3339 in UTC.
+    it. *parameters* is all that came, but never what a message says; of that only *word* is kept, when it asks for
+    something in a word that we or Twilio know. *received_at* is RFC 3339 in UTC.
     """
 
     kind: Literal["status", "inbound"]
@@ -25,3 +31,4 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     token: str | None
     parameters: Mapping[str, str]
     received_at: str
+    word: Word | None = None

@@ -5,8 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dispatcher.domain.callback import Language, Word
 from dispatcher.domain.fleet import Fleet, PriorityClass, Secret
+from dispatcher.domain.suppression import SuppressionReach
 from dispatcher.domain.topics import Topics
+
+# What is answered to each word, by language.
+Replies = Mapping[Language, Mapping[Word, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,14 @@ class WebhookSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OptOutSettings:
+    """How far a STOP reaches, and what is answered to recipients' words, by sender, where Twilio does not answer."""
+
+    reach: SuppressionReach = "global"
+    replies: Mapping[str, Replies] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorSettings:
     """How Twilio's stand-in behaves. Times are seconds, shares lie between 0 and 1.
 
@@ -110,3 +123,4 @@ class Settings:
     priorities: tuple[PriorityClass, ...]
     metrics: Listen | None
     simulator: SimulatorSettings
+    opt_outs: OptOutSettings = field(default_factory=OptOutSettings)

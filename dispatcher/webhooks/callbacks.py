@@ -8,13 +8,13 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from dispatcher.domain.callback import Callback
+from dispatcher.domain.callback import Callback, Word
 from dispatcher.domain.fleet import Account
 
 # Twilio sends about ten parameters, and forty with an inbound message; the bound keeps a hostile form cheap.
 _MOST_PARAMETERS = 500
-# What a message says: it is signed like all else, and goes no further.
-_BODY = "Body"
+# What a message says: it is signed like all else, and goes no further than to be looked at for a word.
+BODY = "Body"
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 encode = msgspec.json.Encoder().encode
@@ -50,9 +50,19 @@ class Form:
 
 
 def read_callback(
-    kind: Literal["status", "inbound"], query: Form, form: Form, *, account: Account, token: str, at: datetime
+    kind: Literal["status", "inbound"],
+    query: Form,
+    form: Form,
+    *,
+    account: Account,
+    token: str,
+    at: datetime,
+    word: Word | None = None,
 ) -> Callback:
-    """Return what came, with what the URL's *query* says of it; *token* is the header I-Twilio-Idempotency-Token."""
+    """Return what came, with what the URL's *query* says of it.
+
+    *token* is the header I-Twilio-Idempotency-Token; *word* is what an inbound message asks for.
+    """
     is_status = kind == "status"
     return Callback(
         kind=kind,
@@ -63,8 +73,9 @@ def read_callback(
         status=form.get("MessageStatus") or form.get("SmsStatus") or "",
         error_code=_number(form.get("ErrorCode")),
         token=token if token and token.isascii() else None,
-        parameters={name: form.getall(name)[-1] for name in form if name != _BODY},
+        parameters={name: form.getall(name)[-1] for name in form if name != BODY},
         received_at=at.isoformat(timespec="milliseconds"),
+        word=word,
     )
 
 

@@ -1,7 +1,7 @@
 """What Twilio calls: says who may, and answers when what was said is durable, and not before."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Literal
@@ -14,10 +14,12 @@ from dispatcher.clock import Clock
 from dispatcher.delivery.request import STATUS_PATH
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.fleet import Account
-from dispatcher.domain.settings import Listen
+from dispatcher.domain.settings import Listen, Replies
+from dispatcher.optouts.words import read_type, read_word
 from dispatcher.telemetry import metrics
-from dispatcher.webhooks.callbacks import Form, encode, key_of, read_callback
+from dispatcher.webhooks.callbacks import BODY, Form, encode, key_of, read_callback
 from dispatcher.webhooks.door import Door
+from dispatcher.webhooks.replies import reply_to
 from dispatcher.webhooks.signature import Signatures
 
 log = structlog.get_logger()
@@ -27,7 +29,6 @@ INBOUND_PATH = "/twilio/inbound"
 BODY_TIMEOUT = 5.0
 SHUTDOWN_TIMEOUT = 10.0
 _KINDS: dict[str, Literal["status", "inbound"]] = {STATUS_PATH: "status", INBOUND_PATH: "inbound"}
-_NOTHING_TO_SAY = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 # https://www.twilio.com/docs/messaging/api/message-resource#message-status-values
 _STATUSES = frozenset(
     {"accepted", "scheduled", "queued", "sending", "sent", "delivered", "undelivered", "failed", "read", "canceled"}
@@ -37,7 +38,10 @@ _WARN_EVERY = 60.0
 
 
 class Webhooks:
-    """Answers requests. *put* takes a record's key and value and says when it is durable (False: it cannot be)."""
+    """Answers requests. *put* takes a record's key and value and says when it is durable (False: it cannot be).
+
+    *replies* are what to answer to recipients' words, by our number.
+    """
 
     def __init__(
         self,
@@ -45,11 +49,13 @@ class Webhooks:
         public_url: str,
         put: Callable[[bytes, bytes], "asyncio.Future[bool]"],
         clock: Clock,
+        replies: Mapping[str, Replies],
     ) -> None:
         self._signatures = signatures
         self._public_path = urlsplit(public_url).path
         self._put = put
         self._clock = clock
+        self._replies = replies
         self._quiet_until = 0.0
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
@@ -80,13 +86,18 @@ class Webhooks:
             self._warn(path, signer)
             raise web.HTTPForbidden
         token = request.headers.get("I-Twilio-Idempotency-Token", "")
-        callback = read_callback(kind, asked, form, account=signer, token=token, at=self._clock.now())
+        # What Twilio has obeyed and answered itself it names; nothing more is to be said then.
+        named = read_type(form.get("OptOutType")) if kind == "inbound" else None
+        spoken = read_word(form.get(BODY) or "") if kind == "inbound" and named is None else None
+        word = spoken.word if spoken is not None else named
+        at = self._clock.now()
+        callback = read_callback(kind, asked, form, account=signer, token=token, at=at, word=word)
         if not await self._put(key_of(callback), encode(callback)):
             raise web.HTTPServiceUnavailable
         _callbacks(kind, callback.status if callback.status in _STATUSES else "other").inc()
         if kind == "status":
             return web.Response(status=204)
-        return web.Response(text=_NOTHING_TO_SAY, content_type="text/xml")
+        return web.Response(text=reply_to(spoken, form.get("To"), self._replies), content_type="text/xml")
 
     def _target(self, target: str) -> str:
         """Return *target* below the public URL, whose own path a proxy in front may or may not have taken away."""

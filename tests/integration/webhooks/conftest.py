@@ -11,13 +11,16 @@ from yarl import URL
 
 from dispatcher.clock import SystemClock
 from dispatcher.domain.fleet import Account, Secret
-from dispatcher.domain.settings import Listen
+from dispatcher.domain.settings import Listen, Replies
 from dispatcher.webhooks.server import Webhooks, open_webhooks
 from dispatcher.webhooks.signature import Signatures
 
 MAIN = Account(name="main", sid="AC" + "1" * 32, auth_token=Secret("main-token"))
 ANYWHERE = Listen(host="127.0.0.1", port=0)
 PUBLIC_URL = "https://hooks.example.com"
+REPLIES: dict[str, Replies] = {
+    "72345": {"en": {"stop": "You get no more <Acme> alerts.", "help": "Acme & Co."}, "fr": {"stop": "C'est fini."}}
+}
 STATUS = "/twilio/status?mid=spring-1&a=1"
 FIELDS = {"AccountSid": MAIN.sid, "MessageSid": "SM1", "MessageStatus": "delivered", "To": "+12065550142"}
 
@@ -109,7 +112,7 @@ async def open_caller(
     keeper: Keeper, *, public_url: str = PUBLIC_URL, listen: Listen = ANYWHERE
 ) -> AsyncIterator[Caller]:
     """Open a receiver, and who calls it; for half a minute at most."""
-    webhooks = Webhooks(Signatures([MAIN], public_url), public_url, keeper.put, SystemClock())
+    webhooks = Webhooks(Signatures([MAIN], public_url), public_url, keeper.put, SystemClock(), REPLIES)
     async with asyncio.timeout(30), aiohttp.ClientSession() as http, AsyncExitStack() as receiving:
         where = await receiving.enter_async_context(open_webhooks(webhooks, listen))
         yield Caller(where, http, receiving)

@@ -44,6 +44,45 @@ async def test_an_inbound_message_is_answered_with_nothing_to_say(caller: Caller
     assert b"nobody" not in keeper.values[0]
 
 
+@pytest.mark.parametrize(
+    ("number", "body", "named", "word", "said"),
+    [
+        ("72345", "Stop!", None, "stop", "You get no more &lt;Acme&gt; alerts."),
+        ("72345", "arrêt", None, "stop", "C'est fini."),
+        ("72345", "AIDE", None, "help", "Acme &amp; Co."),
+        ("72345", "START", None, "start", None),
+        ("72345", "stop it please, you", None, None, None),
+        # Twilio has obeyed and answered itself, in a language of whose words we know none.
+        ("72345", "Basta", "STOP", "stop", None),
+        ("72345", "STOP", "STOP", "stop", None),
+        ("+18885550100", "STOP", None, "stop", None),
+    ],
+)
+async def test_of_what_an_inbound_message_says_only_the_word_is_kept_and_answered(
+    caller: Caller, keeper: Keeper, number: str, body: str, named: str | None, word: str | None, said: str | None
+) -> None:
+    fields = {"AccountSid": MAIN.sid, "MessageSid": "SM2", "From": "+12065550142", "To": number, "Body": body}
+    response = await caller.post("/twilio/inbound", fields | ({"OptOutType": named} if named else {}))
+    assert (response.status, response.content_type) == (200, "text/xml")
+    element = f"<Response><Message>{said}</Message></Response>" if said else "<Response/>"
+    assert await response.text() == f'<?xml version="1.0" encoding="UTF-8"?>{element}'
+    record = orjson.loads(keeper.values[0])
+    assert record.get("word") == word
+    assert "Body" not in record["parameters"]
+
+
+async def test_of_a_status_no_word_is_read(caller: Caller, keeper: Keeper) -> None:
+    fields = {**FIELDS, "Body": "STOP", "OptOutType": "STOP"}
+    assert (await caller.post(fields=fields)).status == 204
+    assert "word" not in orjson.loads(keeper.values[0])
+
+
+async def test_what_nobody_knows_of_is_signed_kept_and_does_no_harm(caller: Caller, keeper: Keeper) -> None:
+    fields = {**FIELDS, "Fresh": "new", "Ümläut": "ß", "Empty": "", "RawDlrDoneDate": "2611241800"}
+    assert (await caller.post(fields=fields)).status == 204
+    assert orjson.loads(keeper.values[0])["parameters"] == fields
+
+
 async def test_nobody_is_answered_before_what_was_said_is_durable(caller: Caller, keeper: Keeper) -> None:
     keeper.is_slow = True
     async with asyncio.TaskGroup() as tasks:

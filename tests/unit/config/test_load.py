@@ -20,6 +20,7 @@ from dispatcher.domain.rate import Rate
 from dispatcher.domain.settings import (
     KafkaSettings,
     Listen,
+    OptOutSettings,
     Settings,
     SimulatorSettings,
     TwilioSettings,
@@ -187,6 +188,19 @@ def test_every_key_reaches_its_setting() -> None:
             filtered={"SALE": 0.11},
             rate_factors={"72345": 0.5},
         ),
+        opt_outs=OptOutSettings(
+            reach="pool",
+            replies={
+                "72345": {
+                    "en": {
+                        "stop": "You get no more messages from Acme.",
+                        "start": "Welcome back.",
+                        "help": "Acme, 1-888-555-0100.",
+                    },
+                    "fr": {"stop": "Plus de messages de Acme."},
+                }
+            },
+        ),
     )
 
 
@@ -198,6 +212,7 @@ def test_what_is_left_out_is_the_default(tmp_path: Path) -> None:
     assert settings.metrics is None
     assert settings.topics == Topics()
     assert settings.simulator == SimulatorSettings()
+    assert settings.opt_outs == OptOutSettings()
     assert settings.priorities == (
         PriorityClass(name="urgent", topic="campaign.jobs.urgent", weight=9),
         PriorityClass(name="bulk", topic="campaign.jobs", weight=1),

@@ -163,6 +163,14 @@ CASES = [
         '"2 GB" is no size; write a whole number and KiB, MiB or GiB, like "256MiB"',
     ),
     ("spool_size: 2 GiB", "spool_size: «1023KiB", '"1023KiB" is too small; write "1MiB" or more'),
+    # Opt-outs
+    ("reach: pool", "reach: «pools", '"pools" is not known here; did you mean "pool"?'),
+    ('    "72345":\n      en:', '    «"72346":\n      en:', 'there is no sender "72346"; did you mean "72345"?'),
+    (
+        '    "72345":\n      en:',
+        '    «"+18885550100":\n      en:',
+        "Twilio answers for a toll_free itself; drop this, or set the words up at Twilio (Advanced Opt-Out)",
+    ),
     # Accounts
     ("${MAIN_SID}", "«AC123", 'this is no account SID; it is "AC" and 32 hex digits'),
     ("${MAIN_SID}", "«${MAIN_TOKEN}", 'this is no account SID; it is "AC" and 32 hex digits'),
