@@ -15,6 +15,10 @@ import structlog
 
 from dispatcher.app.metrics import metrics_page
 from dispatcher.clock import Clock
+from dispatcher.compliance.content import ContentRules
+from dispatcher.compliance.gate import ComplianceGate
+from dispatcher.compliance.quiet_hours import QuietHours
+from dispatcher.compliance.suppression import SuppressionList
 from dispatcher.delivery.evidence import Listed
 from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.request import Request, RequestMaker
@@ -22,6 +26,7 @@ from dispatcher.delivery.twilio import TwilioApi
 from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
 from dispatcher.domain.control import WORKER, Applied, CampaignRecord, encode
 from dispatcher.domain.fence import Fence
+from dispatcher.domain.job import Job
 from dispatcher.domain.message import Message
 from dispatcher.domain.settings import Settings
 from dispatcher.engine.driver import Driver
@@ -31,8 +36,10 @@ from dispatcher.intake.callbacks import CallbackLog
 from dispatcher.intake.consumer import Intake
 from dispatcher.intake.control import ControlReader
 from dispatcher.intake.recovery import History, Recovered
+from dispatcher.intake.suppressions import SuppressionReader
 from dispatcher.outcomes.publisher import Publisher
 from dispatcher.outcomes.results import Outcomes
+from dispatcher.telemetry import metrics
 from dispatcher.transport.exchange import Send
 from dispatcher.transport.fenced_producer import FencedProducer
 from dispatcher.transport.http import open_http
@@ -85,8 +92,8 @@ async def run_worker(
         # Intents of a worker that was frozen harm nobody; outcomes would be second ones.
         fenced = FencedProducer(lambda: make_producer(kafka), lambda: fence.is_open(clock.monotonic()), clock)
         for_outcomes = await stack.enter_async_context(running(fenced, kafka))
-        # Consumers of no group: for the control topic, the past, the callbacks, and where the jobs topics end.
-        readers = [await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(4)]
+        # Consumers of no group: for the control topic, the past, the callbacks, where the jobs end, suppressions.
+        readers = [await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(5)]
         http = await stack.enter_async_context(
             open_http(
                 settings.twilio.transport,
@@ -116,6 +123,15 @@ async def run_worker(
             await control.caught_up()
             await worker.resume(recovered, indices)
 
+        suppressions = SuppressionReader(
+            readers[4],
+            topics.suppressions,
+            kafka.partitions,
+            clock,
+            suppress=worker.suppressions.suppress,
+            lift=worker.suppressions.lift,
+        )
+        await suppressions.catch_up()
         intake = Intake(
             # By that name who waits for our word finds us in the group.
             open_consumer=lambda: running(make_consumer(kafka, client_id=_name()), kafka),
@@ -157,6 +173,7 @@ async def run_worker(
             tasks.create_task(worker.publisher.run(), name="publisher"),
             tasks.create_task(intake.commit_regularly(), name="committer"),
             tasks.create_task(control.follow(), name="control"),
+            tasks.create_task(suppressions.follow(), name="suppressions"),
             tasks.create_task(reconciler.run(), name="reconciler"),
         ]
         _calm_garbage_collector()
@@ -188,6 +205,7 @@ class Worker:
         self.publisher = Publisher(for_outcomes, clock, fence)
         self.ledger = Ledger(for_intents, settings.topics.journal, _name(), clock, intended=self._intended)
         self.api = TwilioApi(http, fleet.accounts, base_url=settings.twilio.base_url, answered=self._answered)
+        self.suppressions = SuppressionList()
         self.pipeline = Pipeline(
             fleet=fleet,
             priorities=settings.priorities,
@@ -197,6 +215,8 @@ class Worker:
             requests=RequestMaker(fleet.pools, public_url, settings.twilio.only_number),
             ledger=self.ledger,
             outcomes=Outcomes(self.publisher, settings.topics, clock),
+            compliance=compliance_gate(settings, self.suppressions),
+            arrival=settings.twilio.request_timeout,
             fence=fence,
             clock=clock,
             random=Random(),  # noqa: S311 - jitter, not secrets
@@ -271,6 +291,34 @@ class Worker:
         self.driver.wake()
 
 
+def compliance_gate(settings: Settings, suppressions: SuppressionList) -> ComplianceGate:
+    """Return what holds messages against the config and *suppressions*."""
+    content = settings.content
+    return ComplianceGate(
+        suppressions=suppressions,
+        # Twilio counts a validity in whole seconds, of which there has to be one.
+        quiet_hours=QuietHours(settings.quiet_hours, reserve=settings.twilio.request_timeout + 1.0),
+        quiet_pools=[pool.name for pool in settings.fleet.pools.values() if pool.quiet_hours],
+        content=ContentRules(content.rules, content.words, _ContentLog().warn) if content.rules else None,
+    )
+
+
+class _ContentLog:
+    """Counts what the rules of `content` warn of, and says it once for each campaign and rule."""
+
+    MOST = 10_000
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, str]] = set()
+
+    def warn(self, rule: str, job: Job, finding: str) -> None:
+        """*rule* warns of *job*."""
+        metrics.CONTENT_WARNINGS.labels(rule).inc()
+        if (job.campaign, rule) not in self._said and len(self._said) < self.MOST:
+            self._said.add((job.campaign, rule))
+            log.warning("a body that carriers may filter", campaign=job.campaign, rule=rule, finding=finding)
+
+
 def _name() -> str:
     """Return what this worker signs with: the journal, and what it obeys."""
     return f"{socket.gethostname()}:{os.getpid()}"
@@ -281,6 +329,12 @@ async def acknowledge(producer: Any, topic: str, name: str, before: int) -> None
     await producer.send_and_wait(
         topic, key=f"{WORKER}{name}".encode(), value=encode(Applied(before=before)), partition=0
     )
+
+
+def suppressions_topic(settings: Settings) -> TopicSpec:
+    """Return the topic of those who must not be texted, which workers read and others write."""
+    config = {"cleanup.policy": "compact"}
+    return TopicSpec(name=settings.topics.suppressions, partitions=settings.kafka.partitions, config=config)
 
 
 def topics_of(settings: Settings) -> list[TopicSpec]:
@@ -294,6 +348,7 @@ def topics_of(settings: Settings) -> list[TopicSpec]:
         TopicSpec(name=topics.callbacks, partitions=partitions),
         TopicSpec(name=topics.dead_letters, partitions=partitions, config={"max.message.bytes": str(LARGEST_RECORD)}),
         TopicSpec(name=topics.control, partitions=1, config={"cleanup.policy": "compact"}),
+        suppressions_topic(settings),
     ]
 
 

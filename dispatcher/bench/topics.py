@@ -8,7 +8,7 @@ import structlog
 
 from dispatcher.app.worker import topics_of
 from dispatcher.domain.fleet import PriorityClass
-from dispatcher.domain.settings import Settings
+from dispatcher.domain.settings import ContentSettings, Settings
 from dispatcher.domain.topics import Topics
 from dispatcher.transport.kafka import KafkaError, delete_group, ensure_topics, make_admin, running
 
@@ -19,11 +19,14 @@ def apart(settings: Settings, name: str) -> Settings:
     """Return *settings* with a group called *name*, topics that begin with it, and two classes of jobs.
 
     Callbacks are not asked for: the staging's receiver would write them where the staging's own are. Metrics are shown
-    nowhere, since the address may be a worker's.
+    nowhere, since the address may be a worker's. Nobody reads what is sent, so nothing waits for the morning.
     """
     topics = Topics(**{field.name: f"{name}.{field.name.replace('_', '-')}" for field in fields(Topics)})
+    pools = {key: replace(pool, quiet_hours=False) for key, pool in settings.fleet.pools.items()}
     return replace(
         settings,
+        fleet=replace(settings.fleet, pools=pools),
+        content=ContentSettings(),
         kafka=replace(settings.kafka, group_id=name, create_topics=True),
         topics=topics,
         priorities=(

@@ -1,12 +1,17 @@
-"""What speaks against sending a message: the first objection wins."""
+"""What speaks against sending a message: the first objection wins. Asked when it comes, and again when it leaves."""
 
-from collections.abc import Callable
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
 
+from dispatcher.compliance.content import ContentRules
+from dispatcher.compliance.quiet_hours import QuietHours
+from dispatcher.compliance.suppression import SuppressionList
 from dispatcher.domain.job import MAX_BODY_CHARACTERS, Job
+from dispatcher.domain.message import Message
 from dispatcher.domain.outcome import Status
+from dispatcher.domain.suppression import SuppressionScope
 
 
 class Objection(msgspec.Struct, frozen=True, gc=False):
@@ -16,12 +21,74 @@ class Objection(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-def first_objection(job: Job, now: datetime) -> Objection | None:
-    """Return the first objection to sending *job* at *now* (aware), None where there is none."""
-    for rule in _RULES:
-        if (objection := rule(job, now)) is not None:
+class Postponed(msgspec.Struct, frozen=True, gc=False):
+    """Why a message is not sent before *until*, in seconds of the epoch; *reason* is one or two words."""
+
+    until: float
+    reason: str
+
+
+class ComplianceGate:
+    """Holds messages against the law, the recipients' wishes and the config.
+
+    *quiet_pools* are those that keep the *quiet_hours*; *suppressions* are kept current by whoever reads their topic.
+    """
+
+    def __init__(
+        self,
+        *,
+        suppressions: SuppressionList,
+        quiet_hours: QuietHours,
+        quiet_pools: Collection[str] = (),
+        content: ContentRules | None = None,
+    ) -> None:
+        self._suppressions = suppressions
+        self._quiet_hours = quiet_hours
+        self._quiet_pools = frozenset(quiet_pools)
+        self._content = content
+
+    def first_objection(self, job: Job, now: datetime) -> Objection | Postponed | None:
+        """Return what speaks against taking *job* in hand at *now* (aware), None where nothing does."""
+        if (objection := has_expired(job, now) or has_no_body_twilio_takes(job)) is not None:
             return objection
-    return None
+        if (scope := self._suppressions.covering(job.to, job.pool)) is not None:
+            return _suppressed(scope)
+        if self._content is not None and (finding := self._content.finding(job)) is not None:
+            return Objection("refused", finding)
+        if job.send_at is not None and job.send_at > now:
+            return Postponed(job.send_at.timestamp(), "schedule")
+        return self._quiet(job, now.timestamp()) if job.pool in self._quiet_pools else None
+
+    def last_objection(
+        self, message: Message, sender: str, now: datetime, queued: float
+    ) -> Objection | Postponed | SuppressionScope | None:
+        """Return what speaks against letting *message* leave by *sender* at *now*; it says until when it may arrive.
+
+        It would lie *queued* seconds at Twilio. A suppression is returned where it keeps only this sender from it.
+        """
+        job = message.job
+        if job.expires_at is not None and (objection := has_expired(job, now)) is not None:
+            return objection
+        if (scope := self._suppressions.covering(job.to, job.pool, sender)) is not None:
+            return scope if scope.reach == "sender" else _suppressed(scope)
+        if job.pool not in self._quiet_pools:
+            return None
+        at = now.timestamp()
+        opening = self._quiet_hours.opening(job, at + queued)
+        if opening is None or opening.opens > at:
+            return self._quiet(job, at + queued)
+        message.not_after = opening.closes
+        return None
+
+    def is_asked_again(self, job: Job) -> bool:
+        """Say whether `last_objection` may have any against *job*."""
+        return job.expires_at is not None or job.pool in self._quiet_pools or bool(self._suppressions)
+
+    def _quiet(self, job: Job, at: float) -> Objection | Postponed | None:
+        opening = self._quiet_hours.opening(job, at)
+        if opening is None:
+            return Objection("refused", self._quiet_hours.why_never(job))
+        return Postponed(self._quiet_hours.due(job, opening), "quiet_hours") if opening.opens > at else None
 
 
 def has_expired(job: Job, now: datetime) -> Objection | None:
@@ -31,7 +98,8 @@ def has_expired(job: Job, now: datetime) -> Objection | None:
     return Objection("expired", f"it expired at {job.expires_at.isoformat()}, before its turn came")
 
 
-def _has_a_body_twilio_takes(job: Job, _now: datetime) -> Objection | None:
+def has_no_body_twilio_takes(job: Job) -> Objection | None:
+    """Object to a body that is too long, or empty with nothing beside it."""
     if job.body is None:
         return None
     if len(job.body) > MAX_BODY_CHARACTERS:
@@ -41,4 +109,6 @@ def _has_a_body_twilio_takes(job: Job, _now: datetime) -> Objection | None:
     return None
 
 
-_RULES: tuple[Callable[[Job, datetime], Objection | None], ...] = (has_expired, _has_a_body_twilio_takes)
+def _suppressed(scope: SuppressionScope) -> Objection:
+    where = "" if scope.reach == "global" else f" for the {scope.reach} {scope.name}"
+    return Objection("suppressed", f"the recipient is on the suppression list{where}")

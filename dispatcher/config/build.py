@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from dispatcher.config.sections import Config, KafkaSection, OptOutsSection, Section, SenderSection, SimulatorSection
+from dispatcher.config.sections import (
+    AccountSection,
+    Config,
+    KafkaSection,
+    OptOutsSection,
+    QuietHoursSection,
+    Section,
+    SenderSection,
+    SimulatorSection,
+)
 from dispatcher.domain.fleet import (
     DEFAULT_RATES,
     A2PCampaign,
@@ -14,7 +23,10 @@ from dispatcher.domain.fleet import (
     Sender,
     SenderKind,
 )
+from dispatcher.domain.places import main_country
+from dispatcher.domain.quiet_hours import DEFAULT_HOURS, QuietHoursSettings
 from dispatcher.domain.settings import (
+    ContentSettings,
     KafkaSettings,
     Listen,
     OptOutSettings,
@@ -46,7 +58,7 @@ def settings_of(config: Config) -> Settings:
         twilio=TwilioSettings(**twilio),
         webhooks=WebhookSettings(**{"listen": _WEBHOOKS_LISTEN} | _given(config.webhooks)) if config.webhooks else None,
         fleet=Fleet(
-            accounts={name: Account(name=name, **_given(account)) for name, account in config.accounts.items()},
+            accounts={name: _account(name, account) for name, account in config.accounts.items()},
             senders={sender.number: _sender(sender) for sender in config.senders},
             a2p_campaigns={
                 name: A2PCampaign(name=name, **_given(campaign) | {"rates": _given(campaign.rates)})
@@ -64,6 +76,11 @@ def settings_of(config: Config) -> Settings:
         metrics=config.metrics.listen if config.metrics else None,
         simulator=_simulator(config.simulator),
         opt_outs=_opt_outs(config.opt_outs),
+        quiet_hours=_quiet_hours(config.quiet_hours),
+        content=ContentSettings(
+            rules=config.content.rules or {},
+            words={category: tuple(words) for category, words in (config.content.words or {}).items()},
+        ),
     )
 
 
@@ -76,6 +93,22 @@ def _kafka(section: KafkaSection) -> KafkaSettings:
     given = _given(section)
     security = {key: given.pop(key) for key in _SECURITY if key in given}
     return KafkaSettings(**given, security=security)
+
+
+def _account(name: str, section: AccountSection) -> Account:
+    given = _given(section)
+    if section.countries:
+        given["countries"] = frozenset(map(main_country, section.countries))
+    return Account(name=name, **given)
+
+
+def _quiet_hours(section: QuietHoursSection) -> QuietHoursSettings:
+    given = _given(section)
+    if section.hours:
+        given["hours"] = {**DEFAULT_HOURS, **section.hours}
+    if section.holidays:
+        given["holidays"] = {place: frozenset(days) for place, days in section.holidays.items()}
+    return QuietHoursSettings(**given)
 
 
 def _sender(section: SenderSection) -> Sender:

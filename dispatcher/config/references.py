@@ -6,10 +6,12 @@ The rules look at the file rather than at its sections, so that they find their 
 import re
 from collections.abc import Iterator
 
+from dispatcher.compliance.content import PROHIBITED_WORDS, RULES
 from dispatcher.config.document import Document, Loc
 from dispatcher.config.nearest import suggestion
 from dispatcher.domain.errors import Mistake
 from dispatcher.domain.phone import is_e164, is_short_code
+from dispatcher.domain.places import is_place
 
 # The toll-free area codes of the North American Numbering Plan.
 _TOLL_FREE = re.compile(r"\+18(?:00|33|44|55|66|77|88)[0-9]{7}")
@@ -89,12 +91,33 @@ def _misfit(number: str, kind: str | None) -> str | None:
 
 
 def _countries(document: Document) -> Iterator[Mistake]:
-    for index in document.keys("senders"):
-        for place in document.keys("senders", index, "countries"):
-            country = document.text("senders", index, "countries", place)
+    lists = [("senders", index, "countries") for index in document.keys("senders")]
+    lists += [("accounts", name, "countries") for name in document.keys("accounts")]
+    for loc in lists:
+        for place in document.keys(*loc):
+            country = document.text(*loc, place)
             if country and not _is_country(country):
                 what = f'"{country}" is no country; write its ISO code, like "US" or "GB"'
-                yield document.mistake(("senders", index, "countries", place), what)
+                yield document.mistake((*loc, place), what)
+
+
+def _places(document: Document) -> Iterator[Mistake]:
+    for key in ("hours", "holidays"):
+        for place in document.keys("quiet_hours", key):
+            if not is_place(place) and (key, place) != ("hours", "default"):
+                what = f'"{place}" is no place that numbers tell; write a country or a US state, like "GB" or "US-TX"'
+                yield document.mistake(("quiet_hours", key, place), what, at_key=True)
+
+
+def _content_rules(document: Document) -> Iterator[Mistake]:
+    known = [*RULES, *PROHIBITED_WORDS, *document.keys("content", "words")]
+    for rule in document.keys("content", "rules"):
+        if rule not in known:
+            yield document.mistake(("content", "rules", rule), _unknown("rule", rule, known), at_key=True)
+    for category in document.keys("content", "words"):
+        if category not in document.keys("content", "rules"):
+            what = f'no rule uses these words; write "{category}: refuse" or "{category}: warn" under content.rules'
+            yield document.mistake(("content", "words", category), what, at_key=True)
 
 
 def _is_country(code: str) -> bool:
@@ -161,4 +184,4 @@ def _unknown(what: str, name: str, known: list[str] | tuple[str, ...]) -> str:
     return f'there is no {what} "{name}"; {suggestion(name, known)}'
 
 
-_RULES = (_accounts, _senders, _countries, _campaigns, _pools, _replies, _rate_factors)
+_RULES = (_accounts, _senders, _countries, _places, _content_rules, _campaigns, _pools, _replies, _rate_factors)

@@ -12,10 +12,12 @@ from dispatcher.config.values import (
     AccountSid,
     ApiKeySid,
     Count,
+    Day,
     Duration,
     Factor,
     Flag,
     FolderPath,
+    HoursText,
     ListenAt,
     RateText,
     SecretText,
@@ -147,6 +149,9 @@ class AccountSection(Section):
     max_concurrency: Count | None = Field(None, description="the most API requests in flight (80)")
     rate: RateText | None = Field(None, description="the most messages over this account (no limit)")
     parent: Text | None = Field(None, description="the account that this one is a subaccount of")
+    countries: list[Text] | None = Field(
+        None, min_length=1, description='all that it may send to, as ISO codes, like ["US", "CA"] (every country)'
+    )
 
 
 class SenderSection(Section):
@@ -197,6 +202,34 @@ class PoolSection(Section):
         None, description="what to do with a message that may or may not have left (resend)"
     )
     validity: Validity | None = Field(None, description="how long Twilio may hold a message, 1s to 10h (Twilio's: 10h)")
+    quiet_hours: Flag | None = Field(None, description="text recipients only at hours that suit them (false)")
+
+
+class QuietHoursSection(Section):
+    """When pools with quiet_hours may text, by the recipient's clock."""
+
+    hours: dict[str, HoursText] | None = Field(
+        None,
+        description='hours by country or state: {US: "08:00-21:00", US-TX: "09:00-21:00, sun 12:00-21:00"}; what is '
+        "not named keeps the built-in ones, `default` is for other countries, and a state narrows those of its country",
+    )
+    holidays: dict[str, list[Day]] | None = Field(
+        None, description='days without messages, by country or state: {US: ["2026-12-25"]}'
+    )
+    spread: Wait | None = Field(None, description="over how long messages leave that waited for the morning (15min)")
+
+
+class ContentSection(Section):
+    """What a body must not hold."""
+
+    rules: dict[str, Literal["refuse", "warn"]] | None = Field(
+        None,
+        description="what to do about each: links (of public shorteners), opt_out (missing on first contact), "
+        "variables (without a value), sex, hate, alcohol, firearms, tobacco, or a category of `words`",
+    )
+    words: dict[str, list[Text]] | None = Field(
+        None, description='more prohibited words, by category: {tobacco: ["snus"]}'
+    )
 
 
 class PrioritySection(Section):
@@ -287,5 +320,9 @@ class Config(Section):
     )
     topics: TopicsSection = Field(TopicsSection(), description="other names for the topics")
     opt_outs: OptOutsSection = Field(OptOutsSection(), description="what STOP, START and HELP do")
+    quiet_hours: QuietHoursSection = Field(
+        QuietHoursSection(), description="when pools with quiet_hours may text, by the recipient's clock"
+    )
+    content: ContentSection = Field(ContentSection(), description="what a body must not hold")
     metrics: MetricsSection | None = Field(None, description="where Prometheus reads us")
     simulator: SimulatorSection = Field(SimulatorSection(), description="how Twilio's stand-in behaves")

@@ -1,6 +1,7 @@
 """The values a config holds: how each is written, and what to say where it is written otherwise."""
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from dispatcher.domain.duration import parse_duration
 from dispatcher.domain.fleet import Secret
+from dispatcher.domain.hours import Hours
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.settings import Listen
 
@@ -99,6 +101,18 @@ def _size(value: object) -> int:
     if size < _SMALLEST_SIZE:
         raise ValueError(f'"{text}" is too small; write "1MiB" or more')
     return size
+
+
+def _hours(value: object) -> Hours:
+    return Hours.parse(_text(value))
+
+
+def _day(value: object) -> date:
+    text = _with_unit(value)
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f'"{text}" is no day; write one like "2026-12-25"') from None
 
 
 def _folder(value: object) -> Path:
@@ -221,6 +235,8 @@ WholeNumber = Annotated[int, PlainValidator(_whole_number), _or_variable(type="i
 Count = Annotated[int, PlainValidator(_count), _or_variable(type="integer", minimum=1)]
 Factor = Annotated[float, PlainValidator(_factor), _or_variable(type="number", exclusiveMinimum=0)]
 Flag = Annotated[bool, PlainValidator(_flag), _or_variable(type="boolean")]
+HoursText = Annotated[Hours, PlainValidator(_hours), WithJsonSchema({"type": "string", "minLength": 1})]
+Day = Annotated[date, PlainValidator(_day), _pattern(r"\d{4}-\d{2}-\d{2}")]
 FolderPath = Annotated[Path, PlainValidator(_folder), WithJsonSchema({"type": "string", "minLength": 1})]
 ListenAt = Annotated[Listen, PlainValidator(_listen), _pattern(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\],]+):\d{1,5}")]
 Servers = Annotated[str, PlainValidator(_servers), WithJsonSchema({"type": "string", "minLength": 1})]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from math import inf
 from urllib.parse import quote, quote_plus
 
 import msgspec
@@ -13,6 +14,8 @@ from dispatcher.domain.message import Message
 # https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
 _RETRY_CALLBACKS = quote_plus("#rc=5&rp=all")
 STATUS_PATH = "/twilio/status"
+# The most that Twilio takes, and what it takes for granted. Seconds.
+LONGEST_VALIDITY = 36000
 _NEEDS_NO_QUOTES = re.compile(r"[A-Za-z0-9_.~-]*")
 # `str.translate` over a table is four times as fast as `quote_plus` on a text of ASCII characters.
 _QUOTED = {code: quote_plus(chr(code)) for code in range(128)}
@@ -33,7 +36,7 @@ class RequestMaker:
     """
 
     def __init__(self, pools: Mapping[str, Pool], public_url: str | None, only_number: str | None = None) -> None:
-        self._pools = pools
+        self._validities = {name: inf if pool.validity is None else pool.validity for name, pool in pools.items()}
         self._only_number = only_number
         # The parameter up to the message's id.
         self._callback = (
@@ -41,27 +44,24 @@ class RequestMaker:
         )
         self._heads: dict[tuple[str, str], str] = {}
 
-    def make(self, message: Message, sender: Sender) -> Request:
-        """Return the request that sends *message* by *sender*."""
+    def make(self, message: Message, sender: Sender, most: float = inf) -> Request:
+        """Return the request that sends *message* by *sender*, to lie at Twilio for *most* seconds."""
         job = message.job
         head = self._heads.get((job.pool, sender.number))
         if head is None:
             number = self._only_number or sender.number
-            head = self._heads[job.pool, sender.number] = self._head(self._pools[job.pool], number)
+            head = self._heads[job.pool, sender.number] = f"From={quote_plus(number)}&To=%2B"
         form = f"{head}{job.to[1:]}"
         if job.body:
             form += f"&Body={_quoted(job.body)}"
         for url in job.media_urls:
             form += f"&MediaUrl={_quoted(url)}"
+        if (validity := min(self._validities[job.pool], most)) <= LONGEST_VALIDITY:
+            form += f"&ValidityPeriod={max(1, int(validity))}"
         if self._callback:
             mid = job.id if _NEEDS_NO_QUOTES.fullmatch(job.id) else quote_plus(quote(job.id, safe=""))
             form += f"{self._callback}{mid}%26a%3D{message.attempts}{_RETRY_CALLBACKS}"
         return Request(sender.account, form.encode("ascii"), message)
-
-    @staticmethod
-    def _head(pool: Pool, number: str) -> str:
-        validity = "" if pool.validity is None else f"&ValidityPeriod={max(1, int(pool.validity))}"
-        return f"From={quote_plus(number)}{validity}&To=%2B"
 
 
 def _quoted(text: str) -> str:

@@ -52,7 +52,10 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A Twilio account or subaccount. *parent* names the account whose family it belongs to."""
+    """A Twilio account or subaccount. *parent* names the account whose family it belongs to.
+
+    *countries* are all that it may send to (see `domain.places`); None is every country.
+    """
 
     name: str
     sid: str
@@ -62,6 +65,7 @@ class Account:
     max_concurrency: int = 80
     rate: Rate | None = None
     parent: str | None = None
+    countries: frozenset[str] | None = None
 
     @property
     def family(self) -> str:
@@ -113,7 +117,7 @@ class Sender:
 class Pool:
     """Senders that may stand in for each other, and how the pool's messages are treated.
 
-    *spill_after* and *validity* are seconds.
+    *spill_after* and *validity* are seconds. With *quiet_hours*, recipients are texted only while their hours say so.
     """
 
     name: str
@@ -121,6 +125,7 @@ class Pool:
     spill_after: float = 10.0
     in_doubt: Literal["resend", "unknown"] = "resend"
     validity: float | None = None
+    quiet_hours: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """A message on its way: a job, where it came from, and what has become of it so far."""
 
+from math import inf
 from typing import Any, Protocol
 
 import msgspec
@@ -46,7 +47,7 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     *cost* is in segments, or 1 for a message with media. *appended_at* is the time of its record in Kafka (seconds of
     the epoch), *departed_at* that of its last request (monotonic). *tried* are the numbers of senders that could not
     take it. *lane* is where it waits, or from where it left. *is_announced*: the journal says that it is about to be
-    sent.
+    sent. *not_after* is until when it may lie in Twilio's queue, in seconds of the epoch.
     """
 
     job: Job
@@ -61,3 +62,4 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     tried: tuple[str, ...] = ()
     departed_at: float = 0.0
     is_announced: bool = False
+    not_after: float = inf

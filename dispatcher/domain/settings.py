@@ -7,6 +7,7 @@ from typing import Literal
 
 from dispatcher.domain.callback import Language, Word
 from dispatcher.domain.fleet import Fleet, PriorityClass, Secret
+from dispatcher.domain.quiet_hours import QuietHoursSettings
 from dispatcher.domain.suppression import SuppressionReach
 from dispatcher.domain.topics import Topics
 
@@ -78,6 +79,17 @@ class OptOutSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContentSettings:
+    """What a body must not hold, by rule (see `compliance.content`), and what is done then.
+
+    *words* are more prohibited words, by category.
+    """
+
+    rules: Mapping[str, Literal["refuse", "warn"]] = field(default_factory=dict)
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorSettings:
     """How Twilio's stand-in behaves. Times are seconds, shares lie between 0 and 1.
 
@@ -124,3 +136,5 @@ class Settings:
     metrics: Listen | None
     simulator: SimulatorSettings
     opt_outs: OptOutSettings = field(default_factory=OptOutSettings)
+    quiet_hours: QuietHoursSettings = field(default_factory=QuietHoursSettings)
+    content: ContentSettings = field(default_factory=ContentSettings)

@@ -12,7 +12,7 @@ from random import Random
 import structlog
 
 from dispatcher.clock import Clock
-from dispatcher.compliance.gate import first_objection, has_expired
+from dispatcher.compliance.gate import ComplianceGate, Objection, Postponed
 from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.verdict import (
@@ -35,6 +35,7 @@ from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message, Origin, Record
 from dispatcher.domain.outcome import Position, Status
 from dispatcher.domain.phone import country_prefix
+from dispatcher.domain.places import country_of, place_of
 from dispatcher.domain.segments import count_segments
 from dispatcher.engine.campaigns import Campaigns
 from dispatcher.engine.doubts import Doubts
@@ -64,7 +65,8 @@ class Pipeline:
     """Takes jobs in, decides what leaves when, and gives each job one result.
 
     Everything here is synchronous and runs on the event loop's thread: `receive` with what Kafka brought, `answered`
-    with what Twilio said, and `run` whenever `next_due` has come. *send* puts a request on the wire at once.
+    with what Twilio said, and `run` whenever `next_due` has come. *send* puts a request on the wire at once; it has
+    come to Twilio *arrival* seconds later, or never will.
     """
 
     def __init__(
@@ -78,11 +80,15 @@ class Pipeline:
         requests: RequestMaker,
         ledger: Ledger,
         outcomes: Outcomes,
+        compliance: ComplianceGate,
+        arrival: float,
         fence: Fence,
         clock: Clock,
         random: Random,
         send: Callable[[Request], None],
     ) -> None:
+        self._compliance = compliance
+        self._arrival = arrival
         self._requests = requests
         self._ledger = ledger
         self._outcomes = outcomes
@@ -111,7 +117,7 @@ class Pipeline:
         )
         self._repeats = Repeats(dedup_horizon)
         self._recovered: dict[tuple[str, int, int], Intent] = {}
-        self._later: list[tuple[datetime, int, Message]] = []
+        self._later: list[tuple[float, int, Message]] = []
         self._order = count()
         self._families = {name: account.family for name, account in fleet.accounts.items()}
         self._halted = True
@@ -157,12 +163,23 @@ class Pipeline:
             self._outcomes.conclude(message, "suppressed", reason=reason)
         elif self.campaigns.stopped and self.campaigns.cancel(message):
             pass
-        elif (objection := first_objection(job, now)) is not None:
-            self._outcomes.conclude(message, objection.status, reason=objection.reason)
-        elif job.send_at is not None and job.send_at > now:
-            heappush(self._later, (job.send_at, next(self._order), message))
         else:
-            self._place(message)
+            self._consider(message, now)
+
+    def _consider(self, message: Message, now: datetime) -> None:
+        """Place *message*, unless something speaks against it; then conclude it or put it off."""
+        match self._compliance.first_objection(message.job, now):
+            case None:
+                self._place(message)
+            case Postponed() as postponed:
+                self._put_off(message, postponed)
+            case Objection(status=status, reason=reason):
+                self._outcomes.conclude(message, status, reason=reason)
+
+    def _put_off(self, message: Message, postponed: Postponed) -> None:
+        """Consider *message* again when its time has come."""
+        _postponed(postponed.reason).inc()
+        heappush(self._later, (postponed.until, next(self._order), message))
 
     def _job_in(self, value: bytes | None) -> Job:
         job = decode(value)
@@ -244,7 +261,7 @@ class Pipeline:
         if self._halted or not self._fence.is_open(now):
             return
         if self._later:
-            self._place_due()
+            self._consider_due()
         if self.campaigns.has_more:
             self.campaigns.conclude_some()
         self._pacer.run(now)
@@ -257,13 +274,14 @@ class Pipeline:
             return 0.0
         due = self._pacer.next_due()
         if self._later:
-            due = min(due, self._clock.monotonic() + (self._later[0][0] - self._clock.now()).total_seconds())
+            due = min(due, self._clock.monotonic() + (self._later[0][0] - self._clock.epoch()))
         return due
 
-    def _place_due(self) -> None:
+    def _consider_due(self) -> None:
         now = self._clock.now()
-        while self._later and self._later[0][0] <= now:
-            self._place(heappop(self._later)[2])
+        epoch = now.timestamp()
+        while self._later and self._later[0][0] <= epoch:
+            self._consider(heappop(self._later)[2], now)
 
     def _place(self, message: Message) -> None:
         if self.campaigns.stopped and self.campaigns.cancel(message):
@@ -271,16 +289,31 @@ class Pipeline:
         if not self.placement.place(message, self._clock.monotonic()):
             self._outcomes.conclude(message, "refused", reason=_no_sender(message))
 
-    def _admit(self, message: Message, _now: float) -> bool:
+    def _admit(self, message: Message, now: float) -> bool:
         if not message.origin.is_owned:
             return False  # it came back after its partition had gone to another worker
         if self.campaigns.stopped and message.job.campaign in self.campaigns.stopped:
             self._stop(message)
             return False
-        if message.job.expires_at is None or (objection := has_expired(message.job, self._clock.now())) is None:
+        if not self._compliance.is_asked_again(message.job):
             return True
-        message.attempts -= 1  # it was announced and did not leave
-        self._outcomes.conclude(message, objection.status, reason=objection.reason)
+        lane: Lane = message.lane
+        queued = lane.queued_for(message.cost, now)
+        match self._compliance.last_objection(message, lane.sender.number, self._clock.now(), queued):
+            case None:
+                return True
+            case Objection(status=status, reason=reason):
+                message.attempts -= 1  # it was announced and did not leave
+                self._outcomes.conclude(message, status, reason=reason)
+            case Postponed() as postponed:
+                self._take_back(message, lane)
+                self._put_off(message, postponed)
+            case scope:
+                self._take_back(message, lane)
+                message.tried = (*message.tried, scope.name)
+                if not self.placement.place(message, now, front=True):
+                    reason = f"the recipient is on the suppression list for every sender of pool {message.job.pool!r}"
+                    self._outcomes.conclude(message, "suppressed", reason=reason)
         return False
 
     def _stop(self, message: Message) -> None:
@@ -290,6 +323,12 @@ class Pipeline:
             self.campaigns.cancel(message)
         else:
             self._choose_anew(message, message.lane)
+
+    def _take_back(self, message: Message, lane: Lane) -> None:
+        """*message* was chosen and announced, and does not leave by *lane* after all."""
+        message.attempts -= 1
+        lane.unchoose(message)
+        self._retract(message)
 
     def _run_dry(self, lane: Lane, now: float) -> None:
         self.placement.relieve(lane, now)
@@ -324,8 +363,10 @@ class Pipeline:
         message.departed_at = now
         self.in_flight += 1
         self.quiet.clear()
-        self._waited[message.priority].observe(self._clock.epoch() - message.appended_at)
-        self._send(self._requests.make(message, lane.sender))
+        epoch = self._clock.epoch()
+        self._waited[message.priority].observe(epoch - message.appended_at)
+        # Twilio counts from when it has the message.
+        self._send(self._requests.make(message, lane.sender, message.not_after - epoch - self._arrival))
 
     def answered(self, request: Request, answer: Answer | NotSent | NoAnswer) -> None:
         """Twilio's *answer* to *request*, or why there is none."""
@@ -460,15 +501,19 @@ class Pipeline:
     def _send_again(self, message: Message) -> None:
         """Twilio does not have *message*, as far as can be known."""
         self._retract(message)
-        self._place(message)
+        self._consider(message, self._clock.now())
 
 
 def _no_sender(message: Message) -> str:
-    job = message.job
-    return f"no sender of pool {job.pool!r} can send to {country_prefix(job.to)}; add one to the pool"
+    to, pool = message.job.to, message.job.pool
+    return (
+        f"no sender of pool {pool!r} can send to {country_prefix(to)} ({country_of(place_of(to))}); add one to the pool"
+        ", or the country to the sender or its account"
+    )
 
 
 # Finding a metric's child costs more than counting in it.
 _requests = cache(metrics.REQUESTS.labels)
 _request_seconds = cache(metrics.REQUEST_SECONDS.labels)
 _segments = cache(metrics.SEGMENTS.labels)
+_postponed = cache(metrics.POSTPONED.labels)

@@ -137,6 +137,11 @@ class Lane:
         """Return how many seconds it is still suspended."""
         return max(0.0, self.suspension.until - now)
 
+    def queued_for(self, cost: int, now: float) -> float:
+        """Return for how many seconds, at most, a message of *cost* segments that leaves now lies in Twilio's queue."""
+        models = (gate.model for gate in self.queues)
+        return max((model.depth(now) + model.unanswered + cost) / model.rate for model in models)
+
     def wait(self, priority: int) -> float:
         """Return about how many seconds a message of class *priority* would wait here."""
         return self.queue.cost_ahead(priority) / self.rate

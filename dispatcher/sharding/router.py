@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from dispatcher.domain.fleet import Fleet, Pool, Sender
 from dispatcher.domain.message import Message
+from dispatcher.domain.places import country_of, place_of
 from dispatcher.sharding.health import Health
 from dispatcher.sharding.rendezvous import Ranking
 
@@ -24,6 +25,10 @@ class Router:
     ) -> None:
         self._health = health
         self._wait = wait
+        # All countries that each account may send to, where its config says so.
+        self._countries = {
+            name: account.countries for name, account in fleet.accounts.items() if account.countries is not None
+        }
         self._pools: Mapping[str, _Candidates] = {
             name: _Candidates(pool, fleet, weight) for name, pool in fleet.pools.items()
         }
@@ -63,7 +68,12 @@ class Router:
             to.startswith(sender.prefixes)
             and sender.number not in message.tried
             and self._health.may_reach(sender.account, to)
+            and (not self._countries or self._is_allowed(sender.account, to))
         )
+
+    def _is_allowed(self, account: str, to: str) -> bool:
+        countries = self._countries.get(account)
+        return countries is None or country_of(place_of(to)) in countries
 
 
 class _Candidates:

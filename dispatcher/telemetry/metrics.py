@@ -29,6 +29,18 @@ CONSUMERS_REPLACED = Counter(
     registry=registry,
 )
 
+# Compliance
+SUPPRESSIONS = Counter(
+    "dispatcher_suppressions_read", "Records of the suppressions topic that were read.", registry=registry
+)
+POSTPONED = Counter(
+    "dispatcher_postponed_messages", "Messages put off to a later time, by why: schedule, quiet_hours.", ["reason"],
+    registry=registry,
+)  # fmt: skip
+CONTENT_WARNINGS = Counter(
+    "dispatcher_content_warnings", "Bodies that a rule of `content` warns of, by rule.", ["rule"], registry=registry
+)
+
 # Pacing and sharding
 WAITING = Gauge(
     "dispatcher_waiting_messages",

@@ -4,10 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.compliance.gate import first_objection, has_expired
+from dispatcher.compliance.gate import ComplianceGate, Objection, has_expired
+from dispatcher.compliance.quiet_hours import QuietHours
+from dispatcher.compliance.suppression import SuppressionList
 from dispatcher.domain.job import MAX_BODY_CHARACTERS, Job
+from dispatcher.domain.quiet_hours import QuietHoursSettings
 
 NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
+GATE = ComplianceGate(suppressions=SuppressionList(), quiet_hours=QuietHours(QuietHoursSettings(), reserve=21))
+
+
+def first_objection(job: Job, now: datetime) -> Objection | None:
+    objection = GATE.first_objection(job, now)
+    assert objection is None or isinstance(objection, Objection)
+    return objection
 
 
 def job(*, body: str | None = "Hi", media: tuple[str, ...] = (), expires_at: datetime | None = None) -> Job:

@@ -1,3 +1,4 @@
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,11 @@ from dispatcher.domain.fleet import (
     Sender,
     SenderKind,
 )
+from dispatcher.domain.hours import Hours
+from dispatcher.domain.quiet_hours import DEFAULT_HOURS, QuietHoursSettings
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.settings import (
+    ContentSettings,
     KafkaSettings,
     Listen,
     OptOutSettings,
@@ -104,7 +108,12 @@ def test_every_key_reaches_its_setting() -> None:
                     rate=Rate(800, "s"),
                 ),
                 "promo": Account(
-                    name="promo", sid=PROMO_SID, auth_token=Secret("fallback-token"), max_concurrency=80, parent="main"
+                    name="promo",
+                    sid=PROMO_SID,
+                    auth_token=Secret("fallback-token"),
+                    max_concurrency=80,
+                    parent="main",
+                    countries=frozenset({"US", "CA", "GB"}),
                 ),
             },
             senders={
@@ -154,6 +163,7 @@ def test_every_key_reaches_its_setting() -> None:
                     spill_after=0.0,
                     in_doubt="unknown",
                     validity=300.0,
+                    quiet_hours=True,
                 )
             },
             family_rate=Rate(1500, "s"),
@@ -200,6 +210,18 @@ def test_every_key_reaches_its_setting() -> None:
                     "fr": {"stop": "Plus de messages de Acme."},
                 }
             },
+        ),
+        quiet_hours=QuietHoursSettings(
+            hours={
+                **DEFAULT_HOURS,
+                "US": Hours.parse("09:00-20:00"),
+                "US-UT": Hours.parse("mon-sat 10:00-18:00"),
+            },
+            holidays={"US": frozenset({date(2026, 12, 25)})},
+            spread=1800.0,
+        ),
+        content=ContentSettings(
+            rules={"links": "refuse", "tobacco": "warn", "secrets": "refuse"}, words={"secrets": ("password",)}
         ),
     )
 

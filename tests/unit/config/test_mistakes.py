@@ -60,7 +60,7 @@ CASES = [
     ("twilio:", "«---\ntwilio:", 'a second document starts here; drop the "---" and what follows'),
     ("group_id: dispatcher", "group_id: x«\x07", "this character cannot stand in YAML; remove it"),
     ("[GB, JE, IE]", "[«${COUNTRY}]", 'inside { } and [ ] a variable needs quotes: "${NAME}"'),
-    ("brand: acme", "brand: acme\n    «brand: acme", '"brand" is given twice, first in line 62; keep one of them'),
+    ("brand: acme", "brand: acme\n    «brand: acme", '"brand" is given twice, first in line 63; keep one of them'),
     ("[GB, JE, IE]", "«&loop [*loop]", "this refers to what it is part of; write it out"),
     ("group_id: dispatcher", "? «[a]\n  : b", "a key has to be text"),
     # Variables
@@ -83,7 +83,7 @@ CASES = [
     (
         "    spill_after: 0s",
         "    «rate: 5/s",
-        'unknown key "rate"; there are "senders", "spill_after", "in_doubt", "validity"',
+        'unknown key "rate"; there are "senders", "spill_after", "in_doubt", "validity", "quiet_hours"',
     ),
     ("  promo-10dlc:\n    brand: acme\n", "  «promo-10dlc:\n", '"brand" is missing: the brand behind the campaign'),
     (
@@ -106,6 +106,26 @@ CASES = [
     ("group_id: dispatcher", "group_id: «{a: b}", "text is needed here, not a mapping"),
     ("group_id: dispatcher", "group_id: «2026", 'YAML reads 2026 as a number; quote it: "2026"'),
     ("group_id: dispatcher", 'group_id: «""', "this is empty; write a value"),
+    # Compliance
+    ("[US, CA, GG]", "[US, «XX]", '"XX" is no country; write its ISO code, like "US" or "GB"'),
+    (
+        'US: "09:00-20:00"',
+        'US: «"9-20"',
+        '"9-20" are no hours; write "08:00-21:00" or "mon-sat 09:00-20:00, sun 12:00-18:00"',
+    ),
+    (
+        "US-UT:",
+        "«US-XX:",
+        '"US-XX" is no place that numbers tell; write a country or a US state, like "GB" or "US-TX"',
+    ),
+    ('US: ["2026-12-25"]', 'US: [«"25.12."]', '"25.12." is no day; write one like "2026-12-25"'),
+    ("links: refuse", "«lnks: refuse", 'there is no rule "lnks"; did you mean "links"?'),
+    ("links: refuse", "links: «forbid", '"forbid" is not known here; there are "refuse", "warn"'),
+    (
+        ", secrets: refuse}\n  words: {secrets:",
+        "}\n  words: {«secrets:",
+        'no rule uses these words; write "secrets: refuse" or "secrets: warn" under content.rules',
+    ),
     # Kafka
     ("partitions: 12", "partitions: «0", '"0" is too small; write 1 or more'),
     ("partitions: 12", "partitions: «twelve", "a whole number is needed here, not text"),
@@ -202,7 +222,7 @@ CASES = [
         'YAML reads +18885550100 as a number; quote it: "+18885550100"',
     ),
     ('["72345",', "[«72345,", 'YAML reads 72345 as a number; quote it: "72345"'),
-    ('- number: "+447700900123"', '- number: «"72345"', '"72345" is a sender already, in line 45; drop one of them'),
+    ('- number: "+447700900123"', '- number: «"72345"', '"72345" is a sender already, in line 46; drop one of them'),
     (
         '- number: "72345"',
         '- number: «"+15550"',

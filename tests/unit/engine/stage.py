@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -11,6 +12,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from dispatcher.compliance.gate import ComplianceGate
+from dispatcher.compliance.quiet_hours import QuietHours
+from dispatcher.compliance.suppression import SuppressionList
 from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
 from dispatcher.domain.control import CampaignRecord
@@ -19,6 +23,7 @@ from dispatcher.domain.fleet import Fleet, PriorityClass
 from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message, Origin
 from dispatcher.domain.outcome import Result
+from dispatcher.domain.quiet_hours import QuietHoursSettings
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.topics import Topics
 from dispatcher.engine.pipeline import Pipeline
@@ -27,6 +32,8 @@ from dispatcher.outcomes.results import Outcomes
 from tests.clock import FakeClock
 from tests.unit.pacing.making import Desk
 
+# A request comes to Twilio within so many seconds.
+ARRIVAL = 20.0
 Reply = Answer | NotSent | NoAnswer
 PRIORITIES = (
     PriorityClass(name="urgent", topic="campaign.jobs.urgent", weight=9),
@@ -102,8 +109,11 @@ class Stage:
         journal: float = 0.0,
         public_url: str | None = None,
         priorities: Sequence[PriorityClass] = PRIORITIES,
+        now: datetime = datetime(2026, 11, 24, 18, tzinfo=UTC),
+        quiet_hours: QuietHoursSettings | None = None,
     ) -> None:
-        self.clock = FakeClock()
+        self.clock = FakeClock(now)
+        self.suppressions = SuppressionList()
         self.twilio = twilio
         self.latency = latency
         self.desk = Desk()
@@ -128,6 +138,12 @@ class Stage:
             requests=RequestMaker(fleet.pools, public_url),
             ledger=cast("Any", self.journal),
             outcomes=Outcomes(cast("Any", self.press), Topics(), self.clock),
+            compliance=ComplianceGate(
+                suppressions=self.suppressions,
+                quiet_hours=QuietHours(quiet_hours or QuietHoursSettings(), reserve=ARRIVAL + 1),
+                quiet_pools=[pool.name for pool in fleet.pools.values() if pool.quiet_hours],
+            ),
+            arrival=ARRIVAL,
             fence=self.fence,
             clock=self.clock,
             random=Random(1),

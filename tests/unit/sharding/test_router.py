@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -54,6 +55,17 @@ def test_only_senders_of_the_pool_that_reach_the_recipient_are_chosen() -> None:
     assert router.choose(make_message(pool="otp"), NOW) is senders[2]
     assert router.knows("otp")
     assert not router.knows("newsletter")
+
+
+def test_an_account_sends_to_its_countries_alone_though_others_share_their_calling_code() -> None:
+    accounts = (replace(ACCOUNTS[0], countries=frozenset({"US", "CA"})), ACCOUNTS[1])
+    senders = [make_sender("72345", 100), make_sender("72346", 1, account="promo")]
+    both = make_router(make_fleet(senders, accounts=accounts))
+    only = make_router(make_fleet(senders[:1], accounts=accounts))
+    for to, is_allowed in (("+12065550142", True), ("+14165550142", True), ("+18765550142", False)):
+        message = make_message(to=to)
+        assert (only.choose(message, NOW) is not None) is is_allowed
+        assert both.choose(message, NOW) is (senders[0] if is_allowed else senders[1])
 
 
 @pytest.mark.parametrize("others", [1, 7, 8, 30])
