@@ -22,7 +22,7 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 from benchmarks import report
-from benchmarks.stages import ORDER, stage_of
+from benchmarks.stages import STAGES, stage_of
 from benchmarks.still_worker import Crew, dispatch
 
 CREWS: Final = {
@@ -83,7 +83,7 @@ def count(crew: Crew) -> Counts:
     more = {key: (number - few.get(key, 0)) / (MANY - FEW) for key, number in many.items()}
     counts: Counts = {}
     for what in ("bytecodes", "calls into C"):
-        by_stage = {stage: round(more.get((what, stage), 0.0), 1) for stage in ORDER}
+        by_stage = {stage: round(more.get((what, stage), 0.0), 1) for stage in STAGES}
         counts[what] = round(sum(by_stage.values()), 1)
         counts |= {f"{what}, {stage}": number for stage, number in by_stage.items()}
     return counts
