@@ -1,68 +1,119 @@
 """How does throughput grow with workers when no limit binds, and who takes the machine's cores?
 
-The stand-in and Kafka run on the same machine, so each process's part of its cores is told as well. Where they add up
-to all cores there are, more workers cannot bring more.
+The stand-in and Kafka run on the same machine, so two questions are asked. First everybody takes what the cores give,
+and each process's part of them is told: where the parts add up to all there are, more workers cannot bring more, and
+what two workers with a core each would reach beside one follows from what a message costs them. Then each worker is
+held to a fifth of a core by a cgroup, so that neither the machine nor anybody else can be what binds.
 """
 
 import asyncio
+import os
 import statistics
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
-from benchmarks import report
-from benchmarks.stage import cpu_seconds
+from benchmarks import bounds, report
+from benchmarks.cage import Cage, NoCageError, cage
+from benchmarks.stage import Process, cpu_seconds
 from benchmarks.throughput import MESSAGES, progress, unlimited_stage
 from dispatcher.broker.local_kafka import LocalKafka
 
-WORKERS = (1, 2, 4)
-RUNS = 3
+WORKERS: Final = (1, 2, 4)
+RUNS: Final = 3
+SHARE: Final = 0.2
+# Of what one worker does, two do so much, or more.
+GROWTH: Final = 1.7
+
+Run = dict[str, float]
 
 
-async def run_once(folder: Path, kafka: LocalKafka, workers: int) -> dict[str, float]:
-    """Return messages a second, and the cores that each part kept busy meanwhile."""
-    async with unlimited_stage(folder, kafka.address) as stage:
+async def main() -> None:
+    """Run the benchmark."""
+    load = os.getloadavg()[0]
+    free: dict[int, list[Run]] = {workers: [] for workers in WORKERS}
+    caged: dict[int, list[Run]] = {workers: [] for workers in WORKERS}
+    no_cage = ""
+    with LocalKafka() as kafka, tempfile.TemporaryDirectory() as folder:
+        for _ in range(RUNS):
+            for workers in WORKERS:
+                free[workers].append(await run_once(Path(folder), kafka, workers))
+                try:
+                    with cage(SHARE) as cells:
+                        caged[workers].append(await run_once(Path(folder), kafka, workers, cells))
+                except NoCageError as none:
+                    no_cage = str(none)
+    figures: dict[str, Any] = {"load average before and after": [round(load, 1), round(os.getloadavg()[0], 1)]}
+    figures |= _of(free, "")
+    one, two = (_median(free[workers], "us CPU a message") for workers in WORKERS[:2])
+    figures |= _growth("two workers with a core each, by their CPU a message: times one", 2 * one / two)
+    if no_cage:
+        print(f"workers with {SHARE:.0%} of a core each are left out: {no_cage}")
+    else:
+        figures |= _of(caged, f" with {SHARE:.0%} of a core each")
+        rates = {workers: _median(runs, "messages/s") for workers, runs in caged.items()}
+        figures |= _growth(f"two workers with {SHARE:.0%} of a core each: times one", rates[2] / rates[1])
+    report.write("workers", figures)
+    bounds.insist(figures)
+
+
+async def run_once(folder: Path, kafka: LocalKafka, workers: int, cells: Cage | None = None) -> Run:
+    """Return messages a second of so many *workers*, in *cells*, and the cores that each part kept busy meanwhile."""
+    messages = MESSAGES if cells is None else MESSAGES // 2
+    async with unlimited_stage(folder, kafka.address, messages=messages) as stage:
         simulator = await stage.start_simulator()
         started = await stage.start_worker(workers=workers)
-        first = await progress(stage, MESSAGES // 10)
-        # One alone has no supervisor.
-        supervised = [child.pid for child in psutil.Process(started.pid).children()]
+        supervised = _supervised(started)
+        crew = supervised or [started.pid]
+        if cells is not None:
+            for pid in crew:
+                cells.hold(pid)
+        # Who is put into a cell has done some by then.
+        first = await progress(stage, messages // 5 if cells is not None else 1)
         parts = {
-            "workers": supervised or [started.pid],
+            "workers": crew,
             "supervisor": [started.pid] if supervised else [],
             "stand-in": [simulator.pid],
             "Kafka": [kafka.pid or 0],
         }
         before = {part: sum(map(cpu_seconds, pids)) for part, pids in parts.items()}
-        last = await progress(stage, MESSAGES * 9 // 10)
+        last = await progress(stage, messages * 9 // 10)
         spent = {part: sum(map(cpu_seconds, pids)) - before[part] for part, pids in parts.items()}
         await started.stop()
-    messages, seconds = last[1] - first[1], last[0] - first[0]
+    count, seconds = last[1] - first[1], last[0] - first[0]
     return {
-        "messages/s": messages / seconds,
-        "us CPU a message": spent["workers"] / messages * 1e6,
+        "messages/s": count / seconds,
+        "us CPU a message": spent["workers"] / count * 1e6,
         **{f"cores of {part}": used / seconds for part, used in spent.items()},
         "cores of all": sum(spent.values()) / seconds,
     }
 
 
-async def main() -> None:
-    """Run the benchmark."""
-    runs: dict[int, list[dict[str, float]]] = {workers: [] for workers in WORKERS}
-    with LocalKafka() as kafka, tempfile.TemporaryDirectory() as folder:
-        for _ in range(RUNS):
-            for workers in WORKERS:
-                runs[workers].append(await run_once(Path(folder), kafka, workers))
+def _supervised(started: Process) -> list[int]:
+    """Return the ids of the workers under a supervisor; one alone has none."""
+    return [child.pid for child in psutil.Process(started.pid).children()]
+
+
+def _of(runs: Mapping[int, Sequence[Run]], how: str) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for number, measured in runs.items():
-        crew = "1 worker" if number == 1 else f"{number} workers"
+        crew = f"{number} worker{'s' * (number > 1)}{how}"
         for figure in measured[0]:
-            median = statistics.median(run[figure] for run in measured)
-            figures[f"{crew}: {figure}, median of runs"] = round(median, 2 if "cores" in figure else None)
+            digits = 2 if "cores" in figure else None
+            figures[f"{crew}: {figure}, median of runs"] = round(_median(measured, figure), digits)
         figures[f"{crew}: messages/s, every run"] = [round(run["messages/s"]) for run in measured]
-    report.write("workers", figures)
+    return figures
+
+
+def _median(runs: Sequence[Run], figure: str) -> float:
+    return statistics.median(run[figure] for run in runs)
+
+
+def _growth(name: str, times: float) -> dict[str, Any]:
+    return {name: round(times, 2), f"{name}, at least {GROWTH}": bounds.verdict(holds=times >= GROWTH)}
 
 
 if __name__ == "__main__":
