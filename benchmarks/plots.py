@@ -100,6 +100,67 @@ def _panels(measured: Mapping[str, Mapping[str, Any]]) -> Iterator[Panel]:
         [_plain(OURS, publish["seconds, with the start"])] if publish else [],
         bound=30.0,
     )
+    yield from _of_stages(measured)
+    yield from _of_changes(measured)
+    memory = measured.get("memory", {})
+    yield Panel(
+        "Memory of a worker that has 100,000 jobs in hand",
+        "MB",
+        [_plain(scene, mb) for scene, mb in _ending(memory, ": MB with the look-ahead full").items()],
+    )
+
+
+def _of_stages(measured: Mapping[str, Mapping[str, Any]]) -> Iterator[Panel]:
+    """Yield where the effort for a message goes, in the order of its way."""
+    shares, counted = measured.get("stages", {}), measured.get("bytecodes", {})
+    yield Panel(
+        "Where the CPU of a message goes",
+        "% of all that a worker uses, nothing limits it",
+        [_of_runs(shares, f"{stage}: % of CPU", stage) for stage in _ending(shares, ": % of CPU, every run")],
+    )
+    crew = "one sender, as fast as it goes: bytecodes, "
+    yield Panel(
+        "The same in steps of the interpreter",
+        "bytecodes a message; counted, so the same anywhere",
+        [_plain(figure.removeprefix(crew), steps) for figure, steps in counted.items() if figure.startswith(crew)],
+    )
+
+
+def _of_changes(measured: Mapping[str, Mapping[str, Any]]) -> Iterator[Panel]:
+    """Yield what more workers bring, and what it takes when one comes or goes."""
+    workers, recovery, rebalance = (measured.get(name, {}) for name in ("workers", "recovery", "rebalance"))
+    caged = " with 20% of a core each"
+    yield Panel(
+        "Workers with a fifth of a core each",
+        "messages/s together; nothing else binds",
+        [
+            _of_runs(workers, f"{crew}: messages/s", crew.removesuffix(caged))
+            for crew in _ending(workers, ": messages/s, every run")
+            if crew.endswith(caged)
+        ],
+    )
+    yield Panel(
+        "A worker is killed: its heir sends",
+        "seconds after it was given the partitions, by jobs in hand",
+        [
+            _of_runs(recovery, f"{window}: s to the {end}", f"{window.split()[0]}: {end}")
+            for window in _ending(recovery, ": s to the rate, every run")
+            for end in ("first request", "rate")
+        ],
+    )
+    yield Panel(
+        "One of two workers comes or goes",
+        "the longest time without any message, in seconds",
+        [
+            _of_runs(rebalance, f"{change}: s without any message", change)
+            for change in _ending(rebalance, ": s without any message, every run")
+        ],
+    )
+
+
+def _ending(figures: Mapping[str, Any], end: str) -> Mapping[str, Any]:
+    """Return those of *figures* whose names have this *end*, without it."""
+    return {name.removesuffix(end): value for name, value in figures.items() if name.endswith(end)}
 
 
 def _costs(figures: Mapping[str, Any], scene: str, title: str) -> Panel:

@@ -75,7 +75,7 @@ async def run_once(folder: Path, kafka: str) -> dict[str, float]:
     return {
         f"{change}: {figure}": value
         for change, (begin, end) in spans.items()
-        for figure, value in _cost(arrived, begin, end).items()
+        for figure, value in cost(arrived, begin, end).items()
     }
 
 
@@ -86,7 +86,7 @@ async def _another(stage: Stage, name: str) -> Any:
     return await stage.start_worker(name)
 
 
-def _cost(arrived: Sequence[float], begin: float, end: float) -> dict[str, float]:
+def cost(arrived: Sequence[float], begin: float, end: float) -> dict[str, float]:
     """Return for how long nothing *arrived* between *begin* and *end*, and how many seconds of the rate are missing."""
     within = arrived[bisect_left(arrived, begin) : bisect_left(arrived, end)]
     return {

@@ -82,18 +82,18 @@ async def _took(stage: Stage, assigned: float, killed: float) -> dict[str, float
 
     async def is_at_rate() -> bool:
         arrived = [message["at"] for message in await stage.accepted() if message["at"] > killed + 1.0]
-        at_rate = _at_rate(arrived)
-        if at_rate is None:
+        whole = at_rate(arrived)
+        if whole is None:
             return False
         took["s to the first request"] = arrived[0] - assigned
-        took["s to the rate"] = at_rate - assigned
+        took["s to the rate"] = whole - assigned
         return True
 
     await until(is_at_rate, within=60, what="the rate")
     return took
 
 
-def _at_rate(arrived: Sequence[float]) -> float | None:
+def at_rate(arrived: Sequence[float]) -> float | None:
     """Return when the first second of *arrived* begins that has the whole rate; None: there is none yet."""
     for number, at in enumerate(arrived):
         if arrived[-1] < at + 1.0:
