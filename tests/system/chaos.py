@@ -6,17 +6,22 @@ import json
 import logging
 import os
 import signal
+import socket
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from random import Random
 from typing import Any, Literal, Self, get_args
 
+import aiohttp
 import psutil
 
 from benchmarks.stage import Process, Stage, free_port, until
+from dispatcher.clock import SystemClock
 from dispatcher.delivery.request import STATUS_PATH
+from dispatcher.domain.journal import Page, decode_page, open_intents
 from dispatcher.simulator.judgement import overruns
 
 log = logging.getLogger("chaos")
@@ -53,14 +58,30 @@ class Hand:
         """Let happen what it was hired for: its event loop is blocked, or its clock jumps."""
         os.kill(self.process.pid, signal.SIGUSR1)
 
-    async def has_died(self, within: float = 60.0) -> None:
-        """Come back when it has killed itself."""
+    async def kill(self, stage: Stage) -> "Death":
+        """Kill it, and return what is known of its death."""
+        in_flight = await self._in_flight(stage)
+        await self.process.kill()
+        return Death(self.process, SystemClock.now(), in_flight)
+
+    async def has_died(self, within: float = 60.0) -> "Death":
+        """Come back when it has killed itself, with what is known of that; a new owner has not begun by then."""
 
         async def is_dead() -> bool:
             return self.process.process.returncode is not None
 
         await until(is_dead, within=within, what=f"the death of {self.process.name}")
         assert self.process.process.returncode == -9, self.process.log.read_text(encoding="utf-8")[-2000:]
+        return Death(self.process, SystemClock.now())
+
+    async def _in_flight(self, stage: Stage) -> int:
+        """Return how many of its requests are in flight; none before it shows metrics."""
+        name = "dispatcher_requests_in_flight{"
+        with contextlib.suppress(aiohttp.ClientError):
+            async with stage.http.get(f"http://{self.metrics}/metrics") as page:
+                lines = (await page.text()).splitlines()
+            return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith(name))
+        return 0
 
     async def has_frozen(self, within: float = 60.0) -> None:
         """Come back when it has stopped itself."""
@@ -70,6 +91,31 @@ class Hand:
             return process.status() == psutil.STATUS_STOPPED
 
         await until(is_stopped, within=within, what=f"the freezing of {self.process.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A worker's: *at* is when it wrote nothing any more; how many requests were *in_flight*, where that is known."""
+
+    process: Process
+    at: datetime
+    in_flight: int | None = None
+
+    def left_in_doubt(
+        self, journal: Mapping[int, Sequence[Page]], results: Mapping[str, Mapping[str, Any]]
+    ) -> set[str]:
+        """Return the ids of the jobs that it had announced and not concluded, by what is in Kafka now.
+
+        Nobody knows of these whether they were sent. Whoever concluded them since did so after the death. The *journal*
+        is by partition.
+        """
+        owner = f"{socket.gethostname()}:{self.process.pid}"
+        return {
+            intent.id
+            for pages in journal.values()
+            for intent in open_intents(page for page in pages if page.owner == owner).values()
+            if datetime.fromisoformat(results[intent.id]["at"]) > self.at
+        }
 
 
 async def hire(
@@ -211,12 +257,13 @@ async def judge(
     published: Collection[str],
     *,
     title: str,
-    crashes: int = 0,
+    crashes: int | Sequence[Death] = (),
     in_doubt: str = "resend",
 ) -> Counter[str]:
     """Hold what is in Kafka against the stand-in's log; return how many results have each status.
 
-    *crashes* counts the deaths and freezes that a new owner could not know the end of.
+    *crashes* are the deaths that a new owner could not know the end of. Of each is known exactly what it left in doubt:
+    unknown is of that what never came to the stand-in, no more and no less. Of freezes only the number is known.
     """
     results, texts, report = await stage.results(), await stage.accepted(), await stage.report()
     of_id = {result["id"]: result for result in results}
@@ -259,8 +306,34 @@ async def judge(
         assert statuses == {"accepted": len(published)}
     else:
         assert statuses["accepted"] + statuses["unknown"] == len(published), statuses
-        assert statuses["unknown"] <= MAX_CONCURRENCY * crashes, statuses
+        if isinstance(crashes, int):
+            assert statuses["unknown"] <= MAX_CONCURRENCY * crashes, statuses
+    if not isinstance(crashes, int):
+        doubted = await _doubted(stage, of_id, sids, crashes)
+        if in_doubt == "unknown":
+            assert {one for one, result in of_id.items() if result["status"] == "unknown"} == doubted - sids.keys()
     return statuses
+
+
+async def _doubted(
+    stage: Stage, results: Mapping[str, Mapping[str, Any]], sids: Collection[str], deaths: Sequence[Death]
+) -> set[str]:
+    """Return which jobs were in doubt after *deaths*, and say of each how many it left and how many had arrived."""
+    journal: dict[int, list[Page]] = {}
+    for record in await stage.read(stage.config["topics"]["journal"]):
+        journal.setdefault(record.partition, []).append(decode_page(record.value))
+    doubted: set[str] = set()
+    for death in deaths:
+        left = death.left_in_doubt(journal, results)
+        log.info(
+            "death of %s: %s requests in flight; it left %d in doubt, of which %d had arrived",
+            death.process.name,
+            "?" if death.in_flight is None else death.in_flight,
+            len(left),
+            len(left & set(sids)),
+        )
+        doubted |= left
+    return doubted
 
 
 def fullest_second(texts: Sequence[Mapping[str, Any]]) -> str:

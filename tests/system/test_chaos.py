@@ -106,9 +106,9 @@ async def test_smoke_a_worker_is_killed_and_another_goes_on(broker: LocalKafka, 
         first = await hire(stage, "first")
         second = await hire(stage, "second")
         await results_are_there(stage, rng.randint(200, 800))
-        await first.process.kill()
+        death = await first.kill(stage)
         await finish(stage, 2000, second)
-        await judge(stage, ids, crashes=1, title="smoke")
+        await judge(stage, ids, crashes=[death], title="smoke")
 
 
 @pytest.mark.slow
@@ -122,14 +122,15 @@ async def test_workers_are_killed_at_random_moments(
     async with chaos(tmp_path, broker, seed=seed, in_doubt=in_doubt) as stage:
         ids = await publish(stage, count)
         hands = [await hire(stage, "worker-0"), await hire(stage, "worker-1")]
+        deaths = []
         for kill in range(kills):
             await results_are_there(stage, count * (kill + 1) // (kills + 1), within=90)
             await asyncio.sleep(rng.uniform(0, 1))
             victim = hands.pop(rng.randrange(len(hands)))
-            await victim.process.kill()
+            deaths.append(await victim.kill(stage))
             hands.append(await hire(stage, f"worker-{kill + 2}", ready=False))
         await finish(stage, count, *hands)
-        await judge(stage, ids, crashes=kills, in_doubt=in_doubt, title=f"random kills, {seed}, {in_doubt}")
+        await judge(stage, ids, crashes=deaths, in_doubt=in_doubt, title=f"random kills, {seed}, {in_doubt}")
 
 
 @pytest.mark.slow
@@ -140,16 +141,17 @@ async def test_a_large_run_with_twenty_kills(broker: LocalKafka, tmp_path: Path,
     async with chaos(tmp_path, broker, seed=20, in_doubt=in_doubt, rate=rate) as stage:
         ids = await publish(stage, count)
         hands = [await hire(stage, "worker-0"), await hire(stage, "worker-1")]
+        deaths = []
         for kill in range(kills):
             # Some of them while the group still gets over the last one.
             if rng.random() < 0.7:
                 await results_are_there(stage, count * (kill + 1) // (kills + 1), within=90)
             await asyncio.sleep(rng.uniform(0, 4))
             victim = hands.pop(rng.randrange(len(hands)))
-            await victim.process.kill()
+            deaths.append(await victim.kill(stage))
             hands.append(await hire(stage, f"worker-{kill + 2}", ready=False))
         await finish(stage, count, *hands, rate=rate)
-        await judge(stage, ids, crashes=kills, in_doubt=in_doubt, title=f"20 kills, {in_doubt}")
+        await judge(stage, ids, crashes=deaths, in_doubt=in_doubt, title=f"20 kills, {in_doubt}")
 
 
 @pytest.mark.slow
@@ -165,10 +167,10 @@ async def test_a_worker_dies_at_an_edge_of_the_protocol(
     async with chaos(tmp_path, broker, in_doubt=in_doubt) as stage:
         ids = await publish(stage, 1500)
         doomed = await hire(stage, "doomed", edge=edge, call=call, ready=False)
-        await doomed.has_died()
+        death = await doomed.has_died()
         heir = await hire(stage, "heir", ready=False)
         await finish(stage, 1500, heir)
-        await judge(stage, ids, crashes=1, in_doubt=in_doubt, title=f"{edge} {call}, {in_doubt}")
+        await judge(stage, ids, crashes=[death], in_doubt=in_doubt, title=f"{edge} {call}, {in_doubt}")
 
 
 @pytest.mark.slow
@@ -181,9 +183,9 @@ async def test_a_worker_dies_inside_a_rebalance(broker: LocalKafka, tmp_path: Pa
         doomed = await hire(stage, "doomed", edge=edge, call=call)
         await results_are_there(stage, 300)
         heir = await hire(stage, "heir", ready=False)
-        await doomed.has_died()
+        death = await doomed.has_died()
         await finish(stage, 4000, heir)
-        await judge(stage, ids, crashes=1, title=edge)
+        await judge(stage, ids, crashes=[death], title=edge)
 
 
 # ---------------------------------------------------------------------- frozen
