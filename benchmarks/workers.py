@@ -62,8 +62,7 @@ async def main() -> None:
 
 async def run_once(folder: Path, kafka: LocalKafka, workers: int, cells: Cage | None = None) -> Run:
     """Return messages a second of so many *workers*, in *cells*, and the cores that each part kept busy meanwhile."""
-    messages = MESSAGES if cells is None else MESSAGES // 2
-    async with unlimited_stage(folder, kafka.address, messages=messages) as stage:
+    async with unlimited_stage(folder, kafka.address) as stage:
         simulator = await stage.start_simulator()
         started = await stage.start_worker(workers=workers)
         supervised = _supervised(started)
@@ -71,8 +70,8 @@ async def run_once(folder: Path, kafka: LocalKafka, workers: int, cells: Cage | 
         if cells is not None:
             for pid in crew:
                 cells.hold(pid)
-        # Who is put into a cell has done some by then.
-        first = await progress(stage, messages // 5 if cells is not None else 1)
+        # From when all have begun and are in their cells, until the first of them might run out of messages.
+        first = await progress(stage, MESSAGES // 5)
         parts = {
             "workers": crew,
             "supervisor": [started.pid] if supervised else [],
@@ -80,7 +79,7 @@ async def run_once(folder: Path, kafka: LocalKafka, workers: int, cells: Cage | 
             "Kafka": [kafka.pid or 0],
         }
         before = {part: sum(map(cpu_seconds, pids)) for part, pids in parts.items()}
-        last = await progress(stage, messages * 9 // 10)
+        last = await progress(stage, MESSAGES * 3 // 5)
         spent = {part: sum(map(cpu_seconds, pids)) - before[part] for part, pids in parts.items()}
         await started.stop()
     count, seconds = last[1] - first[1], last[0] - first[0]
