@@ -35,6 +35,13 @@ def stderr() -> "Console":
     return Console(stderr=True, highlight=False, soft_wrap=not is_terminal())
 
 
+def quiet_kafka() -> None:
+    """Let aiokafka say nothing: what it has to say ends in a sentence of ours, or passes by itself."""
+    import logging
+
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
 def is_terminal() -> bool:
     """Say whether a person watches: both streams lead to a terminal. Progress is drawn only then."""
     return sys.stdout.isatty() and sys.stderr.isatty()
