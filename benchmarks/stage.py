@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from dispatcher.domain.topics import Topics
+
 PARTITIONS = 12
 PROGRAM = ("-m", "dispatcher")
 MAIN = {"sid": "AC" + "1" * 32, "auth_token": "main-token"}
 PROMO = {"sid": "AC" + "2" * 32, "auth_token": "promo-token", "parent": "main"}
 
 _MOST_UNACKNOWLEDGED = 10_000
-_TOPICS = ("results", "dead_letters", "control", "journal", "callbacks")
 _names = itertools.count()
 
 
@@ -323,9 +324,7 @@ async def open_stage(folder: Path, kafka: str, **sections: Any) -> AsyncIterator
         "accounts": {"main": dict(MAIN)},
         "senders": [{"number": "72345", "kind": "short_code", "account": "main", "rate": "100/s"}],
         "pools": {"marketing": {"senders": ["72345"]}},
-        "topics": {
-            topic: f"{name}.{topic}" for topic in ("results", "dead_letters", "control", "journal", "callbacks")
-        },
+        "topics": {topic.name: f"{name}.{topic.name}" for topic in fields(Topics)},
         "priorities": {
             "urgent": {"topic": f"{name}.urgent", "weight": 9},
             "bulk": {"topic": f"{name}.bulk", "weight": 1},

@@ -20,12 +20,14 @@ from dispatcher.cli.publish import publish
 from dispatcher.cli.receive import receive
 from dispatcher.cli.run import run
 from dispatcher.cli.simulate import simulate
+from dispatcher.cli.track import track
 
 # In the order in which a person meets them, each with what the overview says of it: a line of at most 66 characters.
 COMMANDS: dict[Callable[..., None], str] = {
     demo: "See it work: Kafka, Twilio's stand-in, a worker, a campaign.",
     run: "Send jobs from Kafka to Twilio, each sender at its rate.",
     receive: "Keep what Twilio calls back with, and answer.",
+    track: "Follow what becomes of messages, and tell it on.",
     publish: "Make a campaign and its recipients jobs in Kafka.",
     check: "Name every mistake of a config.",
     doctor: "Look whether Kafka and Twilio are as a config says.",

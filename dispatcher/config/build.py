@@ -32,6 +32,7 @@ from dispatcher.domain.settings import (
     OptOutSettings,
     Settings,
     SimulatorSettings,
+    TrackingSettings,
     TwilioSettings,
     WebhookSettings,
 )
@@ -81,6 +82,7 @@ def settings_of(config: Config) -> Settings:
             rules=config.content.rules or {},
             words={category: tuple(words) for category, words in (config.content.words or {}).items()},
         ),
+        tracking=TrackingSettings(**_given(config.tracking)),
     )
 
 

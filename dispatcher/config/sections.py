@@ -16,9 +16,9 @@ from dispatcher.config.values import (
     Duration,
     Factor,
     Flag,
-    FolderPath,
     HoursText,
     ListenAt,
+    PathText,
     RateText,
     SecretText,
     Servers,
@@ -101,7 +101,7 @@ class WebhooksSection(Section):
     metrics_listen: ListenAt | None = Field(
         None, description="where Prometheus reads `dispatcher receive`, which is a process of its own (nowhere)"
     )
-    spool: FolderPath | None = Field(
+    spool: PathText | None = Field(
         None, description="the folder for callbacks that Kafka does not take in time (callback-spool)"
     )
     spool_size: Size | None = Field(None, description="the most that the spool may hold (256MiB)")
@@ -130,6 +130,22 @@ class OptOutsSection(Section):
     )
     replies: dict[str, LanguagesSection] | None = Field(
         None, description="what short codes outside of a Messaging Service answer, by number; Twilio does elsewhere"
+    )
+
+
+class TrackingSection(Section):
+    """How `dispatcher track` follows what becomes of messages."""
+
+    database: PathText | None = Field(
+        None,
+        description="the file with the view of all messages, built anew when it is gone (tracking.sqlite)",
+    )
+    poll_after: Duration | None = Field(
+        None, description="how long after a message's acceptance Twilio is asked what nobody called about (5min)"
+    )
+    poll_rate: RateText | None = Field(None, description="the most such questions over an account (20/s)")
+    metrics_listen: ListenAt | None = Field(
+        None, description="where Prometheus reads `dispatcher track`, which is a process of its own (nowhere)"
     )
 
 
@@ -325,4 +341,5 @@ class Config(Section):
     )
     content: ContentSection = Field(ContentSection(), description="what a body must not hold")
     metrics: MetricsSection | None = Field(None, description="where Prometheus reads us")
+    tracking: TrackingSection = Field(TrackingSection(), description="how deliveries are followed")
     simulator: SimulatorSection = Field(SimulatorSection(), description="how Twilio's stand-in behaves")

@@ -115,7 +115,7 @@ def _day(value: object) -> date:
         raise ValueError(f'"{text}" is no day; write one like "2026-12-25"') from None
 
 
-def _folder(value: object) -> Path:
+def _path(value: object) -> Path:
     return Path(_text(value))
 
 
@@ -237,7 +237,7 @@ Factor = Annotated[float, PlainValidator(_factor), _or_variable(type="number", e
 Flag = Annotated[bool, PlainValidator(_flag), _or_variable(type="boolean")]
 HoursText = Annotated[Hours, PlainValidator(_hours), WithJsonSchema({"type": "string", "minLength": 1})]
 Day = Annotated[date, PlainValidator(_day), _pattern(r"\d{4}-\d{2}-\d{2}")]
-FolderPath = Annotated[Path, PlainValidator(_folder), WithJsonSchema({"type": "string", "minLength": 1})]
+PathText = Annotated[Path, PlainValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
 ListenAt = Annotated[Listen, PlainValidator(_listen), _pattern(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\],]+):\d{1,5}")]
 Servers = Annotated[str, PlainValidator(_servers), WithJsonSchema({"type": "string", "minLength": 1})]
 Url = Annotated[str, PlainValidator(_url), _pattern(r"https?://\S+")]

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from http import HTTPStatus
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from aiohttp import encode_basic_auth
@@ -22,25 +23,36 @@ from yarl import URL
 from dispatcher.delivery.evidence import Listed
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.fleet import Account, Sender, SenderKind
+from dispatcher.domain.rate import Rate
 from dispatcher.transport.exchange import ExchangeError, Head, Send
 from dispatcher.transport.http import ask
 
-# Look-ups a second and account; Twilio publishes no figure, and a start-up has few.
-LOOK_UPS_PER_SECOND = 20
+# For an account; Twilio publishes no figure, and a start-up has few look-ups.
+LOOK_UPS = Rate(20, "s")
 # So many of the latest messages between two numbers are looked at.
 LISTED = 50
 _TWILIO = URL("https://api.twilio.com")
 
 
-class ControlPlane:
-    """Looks things up for one account; `DispatcherError` when Twilio refuses or cannot be reached."""
+class Fetched(NamedTuple):
+    """What Twilio says of one message of its own: its *status*, and the *code* of what went wrong."""
 
-    def __init__(self, http: Send, account: Account, base_url: str) -> None:
+    status: str
+    code: int | None
+    sender: str
+    to: str
+
+
+class ControlPlane:
+    """Looks things up for one account, *rate* at the most; `DispatcherError` when Twilio refuses or does not answer."""
+
+    def __init__(self, http: Send, account: Account, base_url: str, rate: Rate = LOOK_UPS) -> None:
         self._account = account
         user, password = account.credentials
-        self._http_client = ThrottledHttpClient(
-            http, URL(base_url), Throttler(rate_limit=LOOK_UPS_PER_SECOND, period=1.0)
-        )
+        # In whole requests: fewer than one a second are one in more seconds.
+        at_once = max(1, int(rate.per_second))
+        throttler = Throttler(rate_limit=at_once, period=at_once / rate.per_second)
+        self._http_client = ThrottledHttpClient(http, URL(base_url), throttler)
         client = Client(user, password, account_sid=account.sid, http_client=self._http_client)
         self._resources = client.api.v2010.accounts(account.sid)
 
@@ -77,6 +89,17 @@ class ControlPlane:
             )
             for message in found
         ]
+
+    async def message(self, sid: str) -> Fetched | None:
+        """Return what Twilio says of the message with *sid*; None where it has no such message."""
+        with self._in_a_sentence():
+            try:
+                found = await self._resources.messages(sid).fetch_async()
+            except TwilioRestException as error:
+                if error.status == HTTPStatus.NOT_FOUND:
+                    return None
+                raise
+        return Fetched(str(found.status), found.error_code, found.from_ or "", found.to or "")
 
     @contextmanager
     def _in_a_sentence(self) -> Iterator[None]:

@@ -12,16 +12,17 @@ Language = Literal["en", "fr"]
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """One request of Twilio's whose signature fits.
+    """One request of Twilio's whose signature fits, or, where none came, what Twilio said when it was asked.
 
     A `status` tells what became of a message of ours: *mid* is its job's id and *attempt* the request that made it,
-    both as we wrote them into the callback's URL; null where somebody else sent the message. An `inbound` is a message
-    to one of our numbers. *token* is the same whenever Twilio, or we after a crash, repeat a callback: readers fold by
-    it. *parameters* is all that came, but never what a message says; of that only *word* is kept, when it asks for
-    something in a word that we or Twilio know. *received_at* is RFC 3339 in UTC.
+    both as we wrote them into the callback's URL; null where somebody else sent the message. A `polled` is the same,
+    but that we asked for it; of parameters it has From and To. An `inbound` is a message to one of our numbers. *token*
+    is the same whenever Twilio, or we after a crash, repeat a callback: readers fold by it. *parameters* is all that
+    came, but never what a message says; of that only *word* is kept, when it asks for something in a word that we or
+    Twilio know. *received_at* is RFC 3339 in UTC.
     """
 
-    kind: Literal["status", "inbound"]
+    kind: Literal["status", "inbound", "polled"]
     mid: str | None
     attempt: int | None
     account: str

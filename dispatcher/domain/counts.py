@@ -1,7 +1,6 @@
 """How many messages came how far: what rules, alerts and people look at."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -44,4 +43,4 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         return self.codes.get(code, 0) / self.concluded if self.concluded else 0.0
 
 
-NOTHING: Final = Counts(codes=MappingProxyType({}))
+NOTHING: Final = Counts()

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from dispatcher.domain.fleet import Carrier
+
 Status = Literal["accepted", "refused", "suppressed", "expired", "cancelled", "unknown", "dead"]
 
 
@@ -19,7 +21,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One final outcome per job id.
 
     `unknown`: the POST left, no answer came, and no evidence could be found either way. *code* is Twilio's
-    error code, *reason* a sentence for a person, *at* RFC 3339 in UTC.
+    error code, *reason* a sentence for a person, *carrier* the recipient's where the job names it, *at* RFC 3339
+    in UTC.
     """
 
     id: str
@@ -35,3 +38,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     attempts: int = 0
     job: Position
     at: str
+    carrier: Carrier | None = None

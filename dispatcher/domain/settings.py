@@ -8,6 +8,7 @@ from typing import Literal
 from dispatcher.domain.callback import Language, Word
 from dispatcher.domain.fleet import Fleet, PriorityClass, Secret
 from dispatcher.domain.quiet_hours import QuietHoursSettings
+from dispatcher.domain.rate import Rate
 from dispatcher.domain.suppression import SuppressionReach
 from dispatcher.domain.topics import Topics
 
@@ -90,6 +91,19 @@ class ContentSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingSettings:
+    """How deliveries are followed: the file *database*, and when and how fast to ask Twilio what nobody called about.
+
+    *poll_after* is in seconds from a message's acceptance, *poll_rate* in requests over each account.
+    """
+
+    database: Path = Path("tracking.sqlite")
+    poll_after: float = 300.0
+    poll_rate: Rate = Rate(20, "s")
+    metrics_listen: Listen | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorSettings:
     """How Twilio's stand-in behaves. Times are seconds, shares lie between 0 and 1.
 
@@ -138,3 +152,4 @@ class Settings:
     opt_outs: OptOutSettings = field(default_factory=OptOutSettings)
     quiet_hours: QuietHoursSettings = field(default_factory=QuietHoursSettings)
     content: ContentSettings = field(default_factory=ContentSettings)
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)

@@ -60,6 +60,7 @@ class Outcomes:
             attempts=message.attempts,
             job=Position(origin.topic, origin.partition, message.offset),
             at=self._timestamp(),
+            carrier=job.carrier,
         )
         _results(status).inc()
         record = Record(job.id.encode(), _encode(result), (), origin, message.offset)

@@ -177,3 +177,62 @@ ALERT_WEBHOOKS = Counter(
 OPT_OUTS = Counter(
     "dispatcher_opt_outs", "Words of recipients that were obeyed: stop, start.", ["word"], registry=registry
 )
+
+# Tracking
+CALLBACKS_READ = Counter(
+    "dispatcher_callbacks_read",
+    "Callbacks read from Kafka, by what they amounted to: news, repeated, late (a later status was known), stray (of "
+    "another request for the same message), no_status (of Twilio's that we do not know), unreadable.",
+    ["result"],
+    registry=registry,
+)
+DELIVERIES = TallyCounter(
+    "dispatcher_deliveries", "Messages that came to each status of their delivery.", ["status"], registry=registry
+)
+DELIVERY_ERRORS = TallyCounter(
+    "dispatcher_delivery_errors",
+    "Messages that ended with an error, by Twilio's code: refused, failed or undelivered.",
+    ["code"],
+    registry=registry,
+)
+QUEUE_DELAY = TallyHistogram(
+    "dispatcher_queue_delay_seconds",
+    "Time from Twilio's acceptance of a message to the news that it was sent.",
+    [],
+    buckets=(0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 36000),
+    registry=registry,
+)
+DELIVERY_DELAY = TallyHistogram(
+    "dispatcher_delivery_delay_seconds",
+    "Time from Twilio's acceptance of a message to the news that it was delivered.",
+    [],
+    buckets=(0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 36000),
+    registry=registry,
+)
+SENDER_QUEUED = Gauge(
+    "dispatcher_sender_queued_messages",
+    "Messages that Twilio accepted and of which nothing says that they were sent, now.",
+    ["sender"],
+    registry=registry,
+)
+SENDER_DELAY = Gauge(
+    "dispatcher_sender_queue_delay_seconds",
+    "Time that the latest messages waited at Twilio, now; 0 when none were sent lately.",
+    ["sender"],
+    registry=registry,
+)
+CALLBACKS_MISSING = Gauge(
+    "dispatcher_callbacks_missing_messages",
+    "Messages whose callbacks did not come in time, and of which Twilio has yet to be asked, now.",
+    registry=registry,
+)
+POLLS = Counter(
+    "dispatcher_polls",
+    "Messages asked about at Twilio because callbacks did not come, by what it said: changed, unchanged, not_found, "
+    "failed.",
+    ["result"],
+    registry=registry,
+)
+TRACK_LAG = Gauge(
+    "dispatcher_track_lag_records", "Records that tracking has not read yet, now.", ["topic"], registry=registry
+)

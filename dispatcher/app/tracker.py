@@ -1,0 +1,124 @@
+"""Puts the tracker of deliveries together, runs it, and leaves with all that it read safe in its view."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import msgspec
+import structlog
+from prometheus_client import generate_latest
+
+from dispatcher.app.metrics import serve_page
+from dispatcher.clock import Clock
+from dispatcher.delivery.control_plane import ControlPlane, Fetched
+from dispatcher.domain.settings import Settings
+from dispatcher.domain.topics import Topics
+from dispatcher.telemetry import metrics
+from dispatcher.tracking.follower import Follower, Outgoing, ViewThread
+from dispatcher.tracking.insight import Insight
+from dispatcher.tracking.poller import Poller
+from dispatcher.tracking.view import View
+from dispatcher.tracking.writing import Entry
+from dispatcher.transport.exchange import Send
+from dispatcher.transport.http import open_http
+from dispatcher.transport.kafka import TopicSpec, ensure_topics, make_admin, make_consumer, make_producer, running
+
+log = structlog.get_logger()
+
+CLOSE_TIMEOUT = 5.0
+_encode = msgspec.json.Encoder().encode
+
+
+async def run_tracker(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
+    """Track until *stop* is set, also while Kafka is away; the batch in hand is finished first."""
+    tracking, topics, partitions = settings.tracking, settings.topics, settings.kafka.partitions
+    async with AsyncExitStack() as stack:
+        thread = ViewThread()
+        stack.callback(thread.close)
+        view = await thread.do(View, tracking.database, poll_after=tracking.poll_after)
+        stack.push_async_callback(thread.do, view.close)
+        insight = Insight(await thread.do(view.queued))
+        http = await stack.enter_async_context(
+            open_http(
+                settings.twilio.transport,
+                settings.twilio.base_url,
+                request_timeout=settings.twilio.request_timeout,
+                clock=clock,
+            )
+        )
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+
+        def beat(now: float) -> Iterable[Outgoing]:
+            """Return what is told once a second."""
+            for state in insight.tell(now):
+                yield Outgoing(topics.senders, 1, Entry(state.sender.encode(), _encode(state)))
+
+        follower = Follower(view, thread, insight, topics, partitions, clock, beat)
+        poller = Poller(
+            view,
+            thread,
+            clock,
+            fetch=_fetching(settings, http),
+            post=lambda entry: follower.post(Outgoing(topics.callbacks, partitions, entry)),
+            is_current=lambda: follower.is_current,
+        )
+        if tracking.metrics_listen is not None:
+
+            async def render() -> bytes:
+                for topic, records in follower.lag.items():
+                    metrics.TRACK_LAG.labels(topic).set(records)
+                return await asyncio.to_thread(generate_latest, metrics.registry)
+
+            async def unready() -> str:
+                return "" if follower.is_current else "there is much that has not been read yet"
+
+            await stack.enter_async_context(serve_page(tracking.metrics_listen, render=render, unready=unready))
+        polling = tasks.create_task(poller.run(), name="poller")
+        log.info("tracking", view=str(tracking.database), kafka=settings.kafka.bootstrap_servers)
+        await follower.run(lambda: _kafka(settings), stop)
+        polling.cancel()
+    log.info("stopped; what was read is in the view")
+
+
+def topics_of(topics: Topics, partitions: int) -> list[TopicSpec]:
+    """Return the topics that a tracker reads and writes."""
+    return [
+        TopicSpec(name=topics.callbacks, partitions=partitions),
+        TopicSpec(name=topics.results, partitions=partitions),
+        TopicSpec(name=topics.deliveries, partitions=partitions),
+        TopicSpec(name=topics.senders, partitions=1, config={"cleanup.policy": "compact"}),
+    ]
+
+
+@asynccontextmanager
+async def _kafka(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
+    """Open a consumer and a producer, the topics made; close them in bounded time: a dead broker holds them up."""
+    kafka = settings.kafka
+    async with running(make_admin(kafka), kafka) as admin:
+        await ensure_topics(admin, kafka, topics_of(settings.topics, kafka.partitions))
+    async with (
+        running(make_consumer(kafka, group=False), kafka) as consumer,
+        asyncio.timeout(None) as closing,
+        running(make_producer(kafka), kafka) as producer,
+    ):
+        try:
+            yield consumer, producer
+        finally:
+            closing.reschedule(asyncio.get_running_loop().time() + CLOSE_TIMEOUT)
+
+
+def _fetching(settings: Settings, http: Send) -> Callable[[str, str], Awaitable[Fetched | None]]:
+    """Return what asks Twilio about a message: each account at its own pace."""
+    twilio, accounts = settings.twilio, settings.fleet.accounts
+    planes = {
+        name: ControlPlane(http, account, twilio.base_url, settings.tracking.poll_rate)
+        for name, account in accounts.items()
+    }
+
+    async def fetch(account: str, sid: str) -> Fetched | None:
+        # A message of an account that has left the config: nobody can ask.
+        plane = planes.get(account)
+        return None if plane is None else await plane.message(sid)
+
+    return fetch
