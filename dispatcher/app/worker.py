@@ -24,7 +24,7 @@ from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.twilio import TwilioApi
 from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
-from dispatcher.domain.control import WORKER, Applied, CampaignRecord, encode
+from dispatcher.domain.control import WORKER, Applied, CampaignRecord, SenderRecord, encode
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.job import Job
 from dispatcher.domain.message import Message
@@ -66,6 +66,8 @@ JOURNAL_RETENTION = str(24 * 3600 * 1000)
 # Requests in flight get this long to come back before partitions are given up: longer than a request may take, and
 # shorter than the group waits (transport.kafka.REBALANCE_TIMEOUT).
 DRAIN_TIMEOUT = 25.0
+# Orders about senders end, or come to their next step, so often.
+SENDERS_EVERY = 1.0
 
 
 async def run_worker(
@@ -114,6 +116,7 @@ async def run_worker(
             topics.control,
             clock,
             campaign=worker.obey_campaign,
+            sender=worker.obey_sender,
             acknowledge=partial(acknowledge, for_intents, topics.control, _name()),
         )
         await control.begin()
@@ -174,6 +177,7 @@ async def run_worker(
             tasks.create_task(intake.commit_regularly(), name="committer"),
             tasks.create_task(control.follow(), name="control"),
             tasks.create_task(suppressions.follow(), name="suppressions"),
+            tasks.create_task(worker.watch_senders(), name="senders"),
             tasks.create_task(reconciler.run(), name="reconciler"),
         ]
         _calm_garbage_collector()
@@ -199,6 +203,7 @@ class Worker:
         fleet = settings.fleet
         public_url = settings.webhooks.public_url if settings.webhooks is not None else None
         self._settings = settings
+        self._clock = clock
         self._http = http
         self._planes: dict[str, ControlPlane] = {}
         self._for_outcomes = for_outcomes
@@ -281,6 +286,18 @@ class Worker:
         """Do with the campaign *name* what *record* says."""
         self.pipeline.obey(name, record)
         self.driver.wake()
+
+    def obey_sender(self, number: str, record: SenderRecord | None) -> None:
+        """Do with the sender that has *number* what *record* says."""
+        self.pipeline.senders.obey(number, record)
+        self.driver.wake()
+
+    async def watch_senders(self) -> None:
+        """See to it, for ever, that orders about senders end when they are over."""
+        while True:
+            await self._clock.sleep(SENDERS_EVERY)
+            self.pipeline.senders.look()
+            self.driver.wake()
 
     def _intended(self, messages: list[Message]) -> None:
         self.pipeline.intended(messages)

@@ -6,7 +6,7 @@ already. The latest record of a key counts.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -73,6 +73,22 @@ class CampaignRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         return self.state in {"draft", "paused"}
 
 
+class Cut(Order, frozen=True, kw_only=True):
+    """An order to send at *factor* of the rate, above 0 and below 1."""
+
+    factor: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+
+    def __str__(self) -> str:
+        return f"to {self.factor:.0%} {super().__str__()}"
+
+
+class SenderRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A sender: whether it is suspended, and whether its rate is cut. Neither: it is as the config says."""
+
+    suspension: Order | None = None
+    cut: Cut | None = None
+
+
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
     """A worker obeys every record of the control topic before the offset *before*."""
 
@@ -81,4 +97,5 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
 
 encode = msgspec.json.Encoder().encode
 decode_campaign = msgspec.json.Decoder(CampaignRecord).decode
+decode_sender = msgspec.json.Decoder(SenderRecord).decode
 decode_applied = msgspec.json.Decoder(Applied).decode

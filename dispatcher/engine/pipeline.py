@@ -41,6 +41,7 @@ from dispatcher.engine.campaigns import Campaigns
 from dispatcher.engine.doubts import Doubts
 from dispatcher.engine.placement import Placement
 from dispatcher.engine.repeats import Repeats
+from dispatcher.engine.senders import Senders
 from dispatcher.intake.decode import NotAJobError, decode
 from dispatcher.outcomes.results import Outcomes
 from dispatcher.pacing.hierarchy import Hierarchy
@@ -107,6 +108,13 @@ class Pipeline:
         )
         self.placement = Placement(fleet, self.hierarchy, self._pacer)
         self.campaigns = Campaigns(self.hierarchy, self._pacer, outcomes)
+        self.senders = Senders(
+            self.hierarchy,
+            self.placement,
+            clock,
+            numbers=frozenset(fleet.senders),
+            stranded=self._refuse_stranded,
+        )
         self.doubts = Doubts(
             hold_off=in_doubt_hold_off,
             horizon=dedup_horizon,

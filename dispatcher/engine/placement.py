@@ -87,7 +87,21 @@ class Placement:
         fresh = [sender for sender in senders if not self.health.is_out(sender.number, now)]
         for sender in fresh:
             self.health.quarantine(sender.number, reason, now)
-        lanes = [lane for sender in fresh for lane in self._hierarchy.lanes_of(sender.number)]
+        return self._place_anew([sender.number for sender in fresh], now)
+
+    def suspend(self, number: str, until: float, now: float) -> list[Message]:
+        """Take the sender with *number* out until *until* (0: let it back), as in `quarantine`."""
+        was_out = self.health.is_out(number, now)
+        self.health.suspend(number, until)
+        if self.health.is_out(number, now):
+            return self._place_anew([number], now) if not was_out else []
+        for lane in self._hierarchy.lanes_of(number):
+            self._pacer.look_again((lane.suspension,))
+            self._pacer.visit(lane, now)
+        return []
+
+    def _place_anew(self, numbers: Iterable[str], now: float) -> list[Message]:
+        lanes = [lane for number in numbers for lane in self._hierarchy.lanes_of(number)]
         waiting = [message for lane in lanes for message in self._pacer.drain(lane)]
         return [message for message in waiting if not self.place(message, now)]
 

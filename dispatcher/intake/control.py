@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from dispatcher.clock import Clock
-from dispatcher.domain.control import CAMPAIGN, CampaignRecord, decode_campaign
+from dispatcher.domain.control import CAMPAIGN, SENDER, CampaignRecord, SenderRecord, decode_campaign, decode_sender
 from dispatcher.domain.rate import Rate
 
 log = structlog.get_logger()
@@ -22,7 +22,7 @@ TELL_TIMEOUT = 10.0
 
 
 class ControlReader:
-    """Hands each record to *campaign*, with the campaign's name; None: it was removed.
+    """Hands each record to *campaign* with the campaign's name, or *sender* with its number; None: it was removed.
 
     *acknowledge* is told the offset before which everything is obeyed, whenever something was.
     """
@@ -34,12 +34,14 @@ class ControlReader:
         clock: Clock,
         *,
         campaign: Callable[[str, CampaignRecord | None], None],
+        sender: Callable[[str, SenderRecord | None], None],
         acknowledge: Callable[[int], Awaitable[None]],
     ) -> None:
         self._consumer = consumer
         self._partition = TopicPartition(topic, 0)
         self._clock = clock
         self._campaign = campaign
+        self._sender = sender
         self._acknowledge = acknowledge
         self._before = 0
         self._is_acknowledged = False
@@ -91,14 +93,20 @@ class ControlReader:
 
     def _obey(self, key: str, value: bytes | None) -> bool:
         """Do what a record says; say whether it was one to be obeyed."""
-        if not key.startswith(CAMPAIGN):
-            return False
         try:
-            record = None if value is None else decode_campaign(value)
-            if record is not None and record.rate is not None:
-                Rate.parse(record.rate)
-        except (msgspec.MsgspecError, ValueError) as error:
+            if key.startswith(CAMPAIGN):
+                self._campaign(key.removeprefix(CAMPAIGN), None if value is None else _campaign(value))
+            elif key.startswith(SENDER):
+                self._sender(key.removeprefix(SENDER), None if value is None else decode_sender(value))
+            else:
+                return False
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
             log.warning("a control record cannot be read; it is passed over", key=key, error=str(error))
-        else:
-            self._campaign(key.removeprefix(CAMPAIGN), record)
         return True
+
+
+def _campaign(value: bytes) -> CampaignRecord:
+    record = decode_campaign(value)
+    if record.rate is not None:
+        Rate.parse(record.rate)
+    return record

@@ -49,7 +49,7 @@ class RateGate(Gate):
     had: it would wait long for two to open at the same time.
     """
 
-    __slots__ = ("_bucket", "_by_turns", "_per_second", "_whole")
+    __slots__ = ("_bucket", "_by_turns", "_nominal", "_per_second", "_share", "_whole")
 
     def __init__(
         self,
@@ -63,7 +63,8 @@ class RateGate(Gate):
         super().__init__(reason)
         self._whole = whole
         self._by_turns = by_turns
-        self._per_second = per_second * HEADROOM
+        self._nominal = self._per_second = per_second * HEADROOM
+        self._share = Share()
         # Late timers have to be made up for, whatever the burst; the first of a burst needs no leeway.
         leeway = max(LEEWAY, SLACK / per_second, ((burst or 1) - 1) / self._per_second)
         self._bucket = TokenBucket(self._per_second, leeway)
@@ -86,8 +87,14 @@ class RateGate(Gate):
         """Let nothing pass for *seconds*."""
         self._bucket.close(now + seconds)
 
+    def scale(self, factor: float, now: float) -> None:
+        """From *now* on let *factor* of the rate pass."""
+        self._per_second = self._nominal * factor
+        self.share(self._share, now)
+
     @override
     def share(self, share: Share, now: float) -> None:
+        self._share = share
         rate = self._per_second * share.part
         if self._by_turns:
             # Another worker may have sent just now: the time of a segment passes first.
@@ -102,12 +109,13 @@ class QueueGate(Gate):
     With a share of it also so much may lie there as turns that follow each other closely bring.
     """
 
-    __slots__ = ("_deepest", "_per_second", "_target", "model")
+    __slots__ = ("_deepest", "_nominal", "_per_second", "_share", "_target", "model")
 
     def __init__(self, per_second: float, target: float) -> None:
         super().__init__("queue")
         self.model = QueueModel(per_second)
-        self._per_second = per_second
+        self._nominal = self._per_second = per_second
+        self._share = Share()
         self._target = target
         self._deepest = per_second * target
 
@@ -123,8 +131,14 @@ class QueueGate(Gate):
     def give_back(self, cost: float, taken_at: float) -> None:
         self.model.refuse(cost)
 
+    def scale(self, factor: float, now: float) -> None:
+        """From *now* on the queue is taken to drain at *factor* of its rate."""
+        self._per_second = self._nominal * factor
+        self.share(self._share, now)
+
     @override
     def share(self, share: Share, now: float) -> None:
+        self._share = share
         self.model.change_rate(self._per_second * share.part, now)
         turns = share.turns(self._per_second)
         self._deepest = self.model.rate * self._target + (turns.deepest_queue() if turns is not None else 0.0)

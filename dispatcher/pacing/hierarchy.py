@@ -50,11 +50,18 @@ class Hierarchy:
             name: {carrier: self._queue_gates(campaign.rates[carrier]) for carrier in CARRIERS}
             for name, campaign in fleet.a2p_campaigns.items()
         }
+        # The numbers of the same 10DLC campaign, of each that is in one.
+        self._twins = {
+            number: tuple(twin for twin, other in fleet.senders.items() if other.a2p_campaign == sender.a2p_campaign)
+            for number, sender in fleet.senders.items()
+            if sender.a2p_campaign is not None
+        }
         self._lanes = {
             number: self._lanes_of(sender, fleet.accounts[sender.account], fleet)
             for number, sender in fleet.senders.items()
         }
         self._nominal = {lane: lane.rate for lane in self.lanes()}
+        self._factors: dict[str, float] = {}
 
     def lane(self, sender: Sender, carrier: Carrier | None) -> Lane:
         """Return the lane by which *sender* reaches a recipient of *carrier* (None: unknown)."""
@@ -79,8 +86,32 @@ class Hierarchy:
         self._share = share
         for gate in self.gates():
             gate.share(share, now)
+        self._set_rates()
+
+    def scale(self, number: str, factor: float, now: float) -> None:
+        """Let the sender with *number* have *factor* of its rate from *now* on.
+
+        The numbers of a 10DLC campaign share its rates and its queues: the lowest factor of any of them holds for all.
+        """
+        self._factors[number] = factor
+        twins = self._twins.get(number, (number,))
+        factor = min(self._factors.get(twin, 1.0) for twin in twins)
+        for gate in {gate for lane in self.lanes_of(number) for gate in lane.gates}:
+            if isinstance(gate, QueueGate) or (isinstance(gate, RateGate) and gate.reason == "sender"):
+                gate.scale(factor, now)
+        self._set_rates()
+
+    def own_factor(self, number: str) -> float:
+        """Return the factor that was set for the sender with *number*."""
+        return self._factors.get(number, 1.0)
+
+    def factor(self, number: str) -> float:
+        """Return at which factor of its rate the sender with *number* is, its 10DLC campaign's other numbers seen."""
+        return min(self._factors.get(twin, 1.0) for twin in self._twins.get(number, (number,)))
+
+    def _set_rates(self) -> None:
         for lane, rate in self._nominal.items():
-            lane.rate = rate * share.part
+            lane.rate = rate * self._share.part * self.factor(lane.sender.number)
 
     def throttle(self, campaign: str, rate: Rate | None, now: float) -> Gate | None:
         """Hold *campaign* to *rate* over all its senders, None lifts it; return the gate that held it until now."""

@@ -29,6 +29,8 @@ class Health:
     def __init__(self, suspend: Callable[[str, float], None]) -> None:
         self._suspend = suspend
         self.quarantines: dict[str, Quarantine] = {}
+        # Suspended by an order, until when (monotonic seconds).
+        self.suspensions: dict[str, float] = {}
         self._closed_countries: set[tuple[str, str]] = set()
 
     def quarantine(self, number: str, reason: str, now: float) -> Quarantine:
@@ -40,13 +42,27 @@ class Health:
         if before is not None and now - before.until < FORGIVEN_AFTER:
             length = min(LONGEST_QUARANTINE, before.length * 2)
         quarantine = self.quarantines[number] = Quarantine(reason=reason, until=now + length, length=length)
-        self._suspend(number, quarantine.until)
+        self._suspend(number, self.out_until(number))
         return quarantine
 
-    def is_out(self, number: str, now: float) -> bool:
-        """Say whether the sender with *number* is in quarantine at *now*."""
+    def suspend(self, number: str, until: float) -> None:
+        """The sender with *number* is to rest until *until*, whatever else is; 0 lifts that."""
+        self.suspensions.pop(number, None)
+        if until:
+            self.suspensions[number] = until
+        self._suspend(number, self.out_until(number))
+
+    def out_until(self, number: str) -> float:
+        """Return when the sender with *number* comes back; 0 when it never was out."""
         quarantine = self.quarantines.get(number)
-        return quarantine is not None and quarantine.until > now
+        return max(quarantine.until if quarantine is not None else 0.0, self.suspensions.get(number, 0.0))
+
+    def is_out(self, number: str, now: float) -> bool:
+        """Say whether the sender with *number* is in quarantine or suspended at *now*."""
+        quarantine = self.quarantines.get(number)
+        if quarantine is not None and quarantine.until > now:
+            return True
+        return bool(self.suspensions) and self.suspensions.get(number, 0.0) > now
 
     def count(self, now: float) -> int:
         """Return how many senders are in quarantine at *now*."""

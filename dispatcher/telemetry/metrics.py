@@ -65,6 +65,13 @@ MOVED = Gauge(
 )
 QUARANTINED = Gauge("dispatcher_quarantined_senders", "Senders that are in quarantine, now.", registry=registry)
 
+RATE_FACTOR = Gauge(
+    "dispatcher_sender_rate_factor",
+    "At which factor of its configured rate a sender is, now: below 1 by an order or by feedback; see the log for why.",
+    ["sender"],
+    registry=registry,
+)
+
 # Delivery
 IN_FLIGHT = Gauge(
     "dispatcher_requests_in_flight", "Requests to Twilio without an answer yet, now.", ["account"], registry=registry

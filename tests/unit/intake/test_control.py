@@ -20,6 +20,7 @@ class Worker:
             "dispatch.control",
             topic.clock,
             campaign=lambda name, record: self.obeyed.append((name, record)),
+            sender=lambda number, record: self.obeyed.append((number, record)),
             acknowledge=self.acknowledge,
         )
 

@@ -1,0 +1,86 @@
+"""What was decided about senders, as it holds for this worker: who rests, and at which factor of its rate one sends."""
+
+from collections.abc import Callable
+from datetime import datetime
+from math import inf
+
+import structlog
+
+from dispatcher.clock import Clock
+from dispatcher.domain.control import SenderRecord
+from dispatcher.domain.message import Message
+from dispatcher.domain.standing import Standing, standing
+from dispatcher.engine.placement import Placement
+from dispatcher.pacing.hierarchy import Hierarchy
+from dispatcher.telemetry import metrics
+
+log = structlog.get_logger()
+
+
+class Senders:
+    """Suspends senders, and sets their rates: the lowest of what orders and what feedback leave of it.
+
+    `look` has to be called about once a second, since orders end by themselves. *stranded* is called with messages that
+    nobody can take any more.
+    """
+
+    def __init__(
+        self,
+        hierarchy: Hierarchy,
+        placement: Placement,
+        clock: Clock,
+        *,
+        numbers: frozenset[str],
+        stranded: Callable[[list[Message]], None],
+    ) -> None:
+        self._hierarchy = hierarchy
+        self._placement = placement
+        self._clock = clock
+        self._numbers = numbers
+        self._stranded = stranded
+        self._records: dict[str, SenderRecord] = {}
+        self._standings: dict[str, Standing] = {}
+        # At which factor of its rate feedback holds a sender, where that is below 1.
+        self.feedback: dict[str, float] = {}
+
+    def obey(self, number: str, record: SenderRecord | None) -> None:
+        """From now on *record* holds for the sender with *number*; None: nothing is said about it."""
+        if number not in self._numbers:
+            return  # another config's
+        self._records[number] = record or SenderRecord()
+        self._apply(number, self._clock.now())
+
+    def slow_down(self, number: str, factor: float) -> None:
+        """Feedback leaves the sender with *number* so much of its rate; 1 is all of it."""
+        if number in self._numbers:
+            self.feedback[number] = factor
+            self._apply(number, self._clock.now())
+
+    def look(self) -> None:
+        """See which orders are over, or come to their next step."""
+        now = self._clock.now()
+        for number in list(self._records):
+            self._apply(number, now)
+
+    def _apply(self, number: str, now: datetime) -> None:
+        record = self._records.get(number, SenderRecord())
+        stands = standing(record, now)
+        before = self._standings.get(number, Standing())
+        if (stands.is_suspended, stands.until) != (before.is_suspended, before.until):
+            log.warning(
+                "sender suspended" if stands.is_suspended else "sender no longer suspended",
+                sender=number,
+                order=str(record.suspension or ""),
+            )
+            self._stranded(self._placement.suspend(number, self._until(stands, now), self._clock.monotonic()))
+        self._standings[number] = stands
+        factor = min(stands.factor, self.feedback.get(number, 1.0))
+        if factor != self._hierarchy.own_factor(number):
+            log.info("sender's rate changed", sender=number, factor=round(factor, 3), order=str(record.cut or ""))
+            metrics.RATE_FACTOR.labels(number).set(factor)
+            self._hierarchy.scale(number, factor, self._clock.monotonic())
+
+    def _until(self, stands: Standing, now: datetime) -> float:
+        if not stands.is_suspended:
+            return 0.0
+        return inf if stands.until is None else self._clock.monotonic() + (stands.until - now).total_seconds()
