@@ -98,7 +98,7 @@ async def change_campaign(
     async with open_board(settings, clock) as board:
         if not unknown:
             known(board, name)
-        _, offset = await board.change_campaign(name, lambda before: change(name, before or CampaignRecord(), order))
+        offset = await board.change_campaign(name, lambda before: change(name, before or CampaignRecord(), order))
         return await board.wait_until_obeyed(offset)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dispatcher.cli.console import ConfigOption, JsonOption
+from dispatcher.cli.console import ConfigOption, JsonOption, operator, quiet_kafka
 from dispatcher.cli.progress import showing_progress
 from dispatcher.domain.duration import format_duration
 
@@ -37,7 +37,7 @@ def list_(config: ConfigOption, *, json_output: JsonOption = False) -> None:
     from dispatcher.clock import SystemClock
     from dispatcher.config.load import load_from
 
-    _quiet_kafka()
+    quiet_kafka()
     clock = SystemClock()
     looks = asyncio.run(list_campaigns(load_from(config, os.environ), clock))
     now = clock.now()
@@ -66,7 +66,7 @@ def show(config: ConfigOption, campaign: _Name, *, json_output: JsonOption = Fal
     from dispatcher.clock import SystemClock
     from dispatcher.config.load import load_from
 
-    _quiet_kafka()
+    quiet_kafka()
     clock = SystemClock()
     settings = load_from(config, os.environ)
     with showing_progress(clock) as say:
@@ -132,7 +132,7 @@ def _change(config: Any, campaign: str, change: "Change", *, why: str, unknown: 
     from dispatcher.config.load import load_from
     from dispatcher.domain.control import Order
 
-    _quiet_kafka()
+    quiet_kafka()
     clock = SystemClock()
     settings = load_from(config, os.environ)
     order = Order(by=operator(), at=clock.now(), why=why)
@@ -145,24 +145,6 @@ def _say(campaign: str, state: str, meaning: str, workers: list[str], *, json_ou
         return
     who = f"{len(workers)} workers obey" if len(workers) != 1 else "1 worker obeys"
     typer.echo(f"{campaign} is {state}: {meaning} ({who if workers else 'no worker runs'})")
-
-
-def operator() -> str:
-    """Return who gives an order, as others see it."""
-    import getpass
-    import socket
-
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):  # a container's user may have no name
-        return socket.gethostname()
-
-
-def _quiet_kafka() -> None:
-    """What aiokafka has to say ends in a sentence of ours, or passes by itself, as a topic that is still being made."""
-    import logging
-
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def _fields(look: "Look", now: "datetime") -> dict[str, Any]:

@@ -45,3 +45,14 @@ def quiet_kafka() -> None:
 def is_terminal() -> bool:
     """Say whether a person watches: both streams lead to a terminal. Progress is drawn only then."""
     return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+def operator() -> str:
+    """Return who gives an order, as others see it."""
+    import getpass
+    import socket
+
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return socket.gethostname()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dispatcher.cli import campaign, dead_letters, suppressions
+from dispatcher.cli import campaign, dead_letters, sender, suppressions
 from dispatcher.cli.bench import bench
 from dispatcher.cli.broker import broker
 from dispatcher.cli.check import check
@@ -41,6 +41,7 @@ GROUPS: dict[str, tuple[str, dict[Callable[..., None], str]]] = {
     "campaign": ("See how far campaigns are; pause, resume and cancel them.", campaign.COMMANDS),
     "suppressions": ("Say who must not be texted, from and to CSV files.", suppressions.COMMANDS),
     "dead-letters": ("See what was no job, and why; send it again after a fix.", dead_letters.COMMANDS),
+    "sender": ("See, suspend and resume senders; ask why a message goes by which.", sender.COMMANDS),
 }
 
 app = typer.Typer(

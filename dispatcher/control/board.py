@@ -11,10 +11,13 @@ from dispatcher.clock import Clock
 from dispatcher.domain.control import (
     CAMPAIGN,
     PUBLISHED,
+    SENDER,
     WORKER,
     CampaignRecord,
+    SenderRecord,
     decode_applied,
     decode_campaign,
+    decode_sender,
     encode,
 )
 from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
@@ -64,7 +67,10 @@ async def open_board(settings: Settings, clock: Clock) -> AsyncIterator["Board"]
 
 
 class Board:
-    """What the control topic says now: *campaigns* by name, and before which offset each worker obeys it all."""
+    """What the control topic says now: *campaigns* by name, *senders* by number.
+
+    *obeyed* is the offset before which each worker obeys everything, by its name.
+    """
 
     def __init__(self, settings: Settings, clock: Clock, *, admin: Any, producer: Any, consumer: Any) -> None:
         self._group = settings.kafka.group_id
@@ -73,8 +79,9 @@ class Board:
         self._producer = producer
         self._consumer = consumer
         self._partition = TopicPartition(settings.topics.control, 0)
-        self._seen: list[tuple[int, bytes, bytes | None]] = []
+        self._seen: list[tuple[int, str, bytes | None]] = []
         self.campaigns: dict[str, CampaignRecord] = {}
+        self.senders: dict[str, SenderRecord] = {}
         self.published: dict[str, str] = {}
         self.obeyed: dict[str, int] = {}
 
@@ -84,18 +91,22 @@ class Board:
         await self._consumer.seek_to_beginning(self._partition)
         await self._read_on()
 
-    async def change_campaign(
-        self, name: str, change: Callable[[CampaignRecord | None], CampaignRecord]
-    ) -> tuple[CampaignRecord, int]:
-        """Write what *change* makes of the record of the campaign *name*; return that, and its offset.
+    async def change_campaign(self, name: str, change: Callable[[CampaignRecord | None], CampaignRecord]) -> int:
+        """Write what *change* makes of the record of the campaign *name*; return the offset at which that stands.
 
         Another may write at the same moment. What *change* says is then made of the other's record, too.
         """
-        key = f"{CAMPAIGN}{name}".encode()
+        return await self._change(f"{CAMPAIGN}{name}", lambda: change(self.campaigns.get(name)))
+
+    async def change_sender(self, number: str, change: Callable[[SenderRecord], SenderRecord]) -> int:
+        """Write what *change* makes of the record of the sender with *number*, as in `change_campaign`."""
+        return await self._change(f"{SENDER}{number}", lambda: change(self.senders.get(number, SenderRecord())))
+
+    async def _change(self, key: str, change: Callable[[], CampaignRecord | SenderRecord]) -> int:
         overwritten: bytes | None = None
         while True:
             try:
-                record = change(self.campaigns.get(name))
+                record = change()
             except DispatcherError:
                 if overwritten is not None:
                     await self._append(key, overwritten)
@@ -105,9 +116,9 @@ class Board:
             await self._read_on()
             others = [value for at, other, value in self._seen if other == key and at < offset]
             if not others:
-                return record, offset
+                return offset
             overwritten = others[-1]
-            self._note(key.decode(), overwritten)
+            self._note(key, overwritten)
 
     async def members(self) -> list[str]:
         """Return the names of the workers that are in the group."""
@@ -133,10 +144,12 @@ class Board:
                 )
             await self._clock.sleep(LOOK_EVERY)
 
-    async def _append(self, key: bytes, value: bytes) -> int:
+    async def _append(self, key: str, value: bytes) -> int:
         # By itself aiokafka would wait for ever.
         async with asyncio.timeout(ANSWER_TIMEOUT):
-            written = await self._producer.send_and_wait(self._partition.topic, key=key, value=value, partition=0)
+            written = await self._producer.send_and_wait(
+                self._partition.topic, key=key.encode(), value=value, partition=0
+            )
         return int(written.offset)
 
     async def _read_on(self) -> None:
@@ -146,8 +159,9 @@ class Board:
             while await self._consumer.position(self._partition) < end:
                 found = await self._consumer.getmany(timeout_ms=_POLL_MS)
                 for record in found.get(self._partition, ()):
-                    self._seen.append((record.offset, record.key or b"", record.value))
-                    self._note((record.key or b"").decode("utf-8", "replace"), record.value)
+                    key = (record.key or b"").decode("utf-8", "replace")
+                    self._seen.append((record.offset, key, record.value))
+                    self._note(key, record.value)
 
     def _note(self, key: str, value: bytes | None) -> None:
         """Keep what a record says; what cannot be read says nothing, to workers neither."""
@@ -158,6 +172,9 @@ class Board:
                     self.campaigns.pop(name, None)
                 else:
                     self.campaigns[name] = decode_campaign(value)
+            elif key.startswith(SENDER):
+                number = key.removeprefix(SENDER)
+                self.senders[number] = SenderRecord() if value is None else decode_sender(value)
             elif key.startswith(PUBLISHED) and value is not None:
                 self.published[key.removeprefix(PUBLISHED)] = value.decode()
             elif key.startswith(WORKER) and value is not None:

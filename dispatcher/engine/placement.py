@@ -30,7 +30,7 @@ class Placement:
         self._hierarchy = hierarchy
         self._pacer = pacer
         self.health = Health(self._suspend)
-        self._router = Router(
+        self.router = Router(
             fleet,
             self.health,
             weight=lambda sender: _capacity(hierarchy, sender),
@@ -54,7 +54,7 @@ class Placement:
 
     def place(self, message: Message, now: float, *, front: bool = False) -> bool:
         """Let *message* wait in the lane of its sender; False when no sender of its pool can ever take it."""
-        sender = self._router.choose(message, now)
+        sender = self.router.choose(message, now)
         if sender is None:
             return False
         lane = self._put(message, sender)
@@ -134,7 +134,7 @@ class Placement:
     def _fits(self, message: Message, lane: Lane, pool: str) -> bool:
         return (
             message.job.pool == pool
-            and self._router.can_take(lane.sender, message)
+            and self.router.can_take(lane.sender, message)
             and self.lane_of(lane.sender, message) is lane
         )
 

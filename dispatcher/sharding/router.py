@@ -37,6 +37,12 @@ class Router:
         """Say whether the config has *pool*."""
         return pool in self._pools
 
+    def ranked(self, pool: str, recipient: str) -> list[Sender]:
+        """Return all senders of *pool* in the order in which *recipient* prefers them."""
+        candidates = self._pools[pool]
+        indices = [*candidates.ranking.best(recipient), *candidates.ranking.others(recipient)]
+        return [candidates.senders[index] for index in indices]
+
     def choose(self, message: Message, now: float) -> Sender | None:
         """Return the sender for *message*; None when no sender of its pool can ever take it.
 
