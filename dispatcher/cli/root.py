@@ -41,7 +41,7 @@ GROUPS: dict[str, tuple[str, dict[Callable[..., None], str]]] = {
     "campaign": ("See how far campaigns are; pause, resume and cancel them.", campaign.COMMANDS),
     "suppressions": ("Say who must not be texted, from and to CSV files.", suppressions.COMMANDS),
     "dead-letters": ("See what was no job, and why; send it again after a fix.", dead_letters.COMMANDS),
-    "sender": ("See, suspend and resume senders; ask why a message goes by which.", sender.COMMANDS),
+    "sender": ("See, suspend and resume senders; ask why one is chosen.", sender.COMMANDS),
 }
 
 app = typer.Typer(
