@@ -8,6 +8,7 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
+from dispatcher.app.simulator import is_loopback
 from dispatcher.broker import jars
 from dispatcher.cli.root import app
 from dispatcher.config.load import load
@@ -19,7 +20,7 @@ OURS = [name for name, service in SERVICES.items() if "build" in service]
 # What the Compose Specification lets a service say, of what we use.
 KEYS = {
     *("image", "build", "command", "environment", "volumes", "ports", "healthcheck", "depends_on", "restart"),
-    *("read_only", "cap_drop", "security_opt", "stop_grace_period"),
+    *("read_only", "cap_drop", "security_opt", "stop_grace_period", "network_mode"),
 }
 
 
@@ -71,7 +72,31 @@ def test_the_config_speaks_of_the_services() -> None:
     targets = [
         target for job in prometheus["scrape_configs"] for each in job["static_configs"] for target in each["targets"]
     ]
-    assert targets == [f"dispatcher:{settings.metrics.port}"]
+    assert settings.webhooks is not None
+    assert settings.webhooks.metrics_listen is not None
+    assert settings.tracking.metrics_listen is not None
+    # The receiver answers under the name of the service whose network it has.
+    assert SERVICES["receive"]["network_mode"] == "service:simulator"
+    assert targets == [
+        f"dispatcher:{settings.metrics.port}",
+        f"track:{settings.tracking.metrics_listen.port}",
+        f"simulator:{settings.webhooks.metrics_listen.port}",
+    ]
+
+
+def test_the_stand_in_reaches_the_receiver_and_only_on_its_own_machine() -> None:
+    webhooks = load(DOCKER / "dispatcher.yaml", os.environ).webhooks
+    assert webhooks is not None
+    assert webhooks.public_url == f"http://{webhooks.listen}"
+    assert is_loopback(webhooks.listen.host)
+
+
+def test_what_outlives_a_container_is_on_a_volume_of_its_own() -> None:
+    settings = load(DOCKER / "dispatcher.yaml", os.environ)
+    assert settings.webhooks is not None
+    for name, path in (("receive", settings.webhooks.spool), ("track", settings.tracking.database)):
+        assert any(volume.split(":")[1] == str(path.parent) for volume in SERVICES[name]["volumes"])
+        assert f"install -d -o 10001 -g 10001 {path.parent}" in (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 
 
 def test_it_is_the_kafka_that_the_local_broker_is_too() -> None:
