@@ -94,14 +94,14 @@ def _panels(measured: Mapping[str, Mapping[str, Any]]) -> Iterator[Panel]:
         [_of_runs(family, "% of a core", OURS), _of_runs(family, "% of a core at rest", "at rest")] if family else [],
         bound=25.0,
     )
+    yield from _of_stages(measured)
+    yield from _of_changes(measured)
     yield Panel(
         "A million rows from a CSV",
         "seconds to publish them",
         [_plain(OURS, publish["seconds, with the start"])] if publish else [],
         bound=30.0,
     )
-    yield from _of_stages(measured)
-    yield from _of_changes(measured)
     memory = measured.get("memory", {})
     yield Panel(
         "Memory of a worker that has 100,000 jobs in hand",
