@@ -1,5 +1,6 @@
 """A change that makes a message dearer is seen here, on whatever machine, however busy."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,13 @@ import pytest
 from benchmarks.bytecodes import compare
 
 ROOT = Path(__file__).parents[3]
-# 400 bytecodes more, of some 4,000.
+# 1,000 bytecodes more, of some 4,000.
 SLOWER = """
 import runpy, sys
 from dispatcher.engine import pipeline
 
 def slower(text, quick=pipeline.count_segments):
-    for _ in range(200):
+    for _ in range(500):
         pass
     return quick(text)
 
@@ -45,7 +46,7 @@ def test_a_message_takes_as_many_steps_as_were_kept() -> None:
 def test_a_slower_line_fails_and_its_stage_is_named() -> None:
     checked = run("-c", SLOWER)
     assert checked.returncode == 1, checked.stdout + checked.stderr
-    assert "bytecodes by stage: between the stages +" in checked.stdout
+    assert re.search(r"bytecodes by stage: .*between the stages \+1\d\d\d", checked.stdout), checked.stdout
 
 
 @pytest.mark.parametrize(("now", "is_told"), [(111.0, True), (110.0, False), (90.0, False), (89.0, True)])
