@@ -208,15 +208,15 @@ class Stage:
             await producer.stop()
         return count
 
-    async def read(self, topic: str) -> list[Any]:
-        """Return every record that *topic* holds now."""
+    async def read(self, topic: str, partitions: int = PARTITIONS) -> list[Any]:
+        """Return every record that *topic*, of so many *partitions*, holds now."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka, max_partition_fetch_bytes=2**22)
         await consumer.start()
         try:
-            partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-            consumer.assign(partitions)
-            await consumer.seek_to_beginning(*partitions)
-            ends = await consumer.end_offsets(partitions)
+            all_of_it = [TopicPartition(topic, number) for number in range(partitions)]
+            consumer.assign(all_of_it)
+            await consumer.seek_to_beginning(*all_of_it)
+            ends = await consumer.end_offsets(all_of_it)
             records: list[Any] = []
             wanted = sum(ends.values())
             while len(records) < wanted:

@@ -272,15 +272,15 @@ class View:
 
 
 def _take_in(event: News | Conclusion, track: Track, told: Told) -> None:
-    before, was_known = track.status, track.campaign is not None
+    before = track.status
     if isinstance(event, News):
         heard = track.hear(event)
         told.heard[heard] = told.heard.get(heard, 0) + 1
-        # Before its result nobody is told: it belongs to no campaign yet.
-        has_changed = heard is Heard.NEWS and was_known
+        has_changed = heard is Heard.NEWS
     else:
         has_changed = track.conclude(event) and track.status != event.status
         before = event.status
+    # Before its result nobody is told: it belongs to no campaign yet.
     if has_changed and track.campaign is not None:
         told.changes.append(
             Change(

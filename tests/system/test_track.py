@@ -71,6 +71,20 @@ class Round:
         for fault in ("forged", "duplicated", "late", "lost"):
             assert callbacks[fault] > 0, fault
 
+    async def judge_senders(self) -> None:
+        """Hold what is told of senders against the stand-in: nothing waits, and what they sent took a while."""
+
+        async def nothing_waits() -> bool:
+            records = await self.stage.read(self.stage.config["topics"]["senders"], 1)
+            states = {record.key.decode(): orjson.loads(record.value) for record in records}
+            return {state["queued_messages"] for state in states.values()} == {0} and len(states) == len(senders)
+
+        senders = self.stage.config["senders"]
+        await until(nothing_waits, within=10, what="senders without a queue")
+        records = await self.stage.read(self.stage.config["topics"]["senders"], 1)
+        delays = [orjson.loads(record.value)["queue_delay"] for record in records]
+        assert any(delay is not None and 0.0 <= delay < 10.0 for delay in delays)
+
     async def _judge_deliveries(self, truth: dict[str, tuple[str, int | None]]) -> None:
         records = await self.stage.read(self.stage.config["topics"]["deliveries"])
         told: dict[str, list[dict[str, Any]]] = {}
@@ -119,6 +133,7 @@ async def test_the_end_of_every_message_is_known_whatever_happened_to_its_callba
         await stage.stage.publish(job("spring", row, "marketing") for row in range(count))
         await stage.wait_until_known(count, within=60 + count / 200)
         await stage.judge(count)
+        await stage.judge_senders()
         assert await tracker.stop() == 0
         assert "stopped; what was read is in the view" in tracker.log.read_text(encoding="utf-8")
 

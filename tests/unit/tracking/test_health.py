@@ -52,6 +52,13 @@ def test_other_counts_are_another_state() -> None:
     assert state.counts.codes == {30007: 1}
 
 
+def test_95_of_100_are_not_above_the_95th_percentile() -> None:
+    senders = Senders({})
+    for seconds in range(1, 101):
+        senders.left("72345", 1, NOW, 1.1**seconds)
+    assert told(senders, NOW).queue_delay_p95 == pytest.approx(1.1**95, rel=0.055)
+
+
 @given(st.lists(st.floats(0.001, 36000), min_size=1, max_size=200))
 def test_the_percentile_is_right_to_within_five_percent(delays: list[float]) -> None:
     senders = Senders({})

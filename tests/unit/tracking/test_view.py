@@ -130,6 +130,16 @@ def test_a_change_is_told_once_and_with_what_was_told_before(view: View) -> None
     ]
 
 
+def test_what_was_undone_is_told_again_and_belongs_to_its_campaign(view: View) -> None:
+    view.apply([result("a", "spring"), news("a", "sent")])
+    view.undo()
+    assert [change.id for change in view.apply([result("b", "autumn"), news("b", "sent")]).changes] == ["b"]
+    assert [change.id for change in view.apply([result("a", "spring"), news("a", "sent")]).changes] == ["a"]
+    view.commit({})
+    told = view.apply([news("a", "delivered"), news("b", "delivered")])
+    assert [(change.id, change.campaign) for change in told.changes] == [("a", "spring"), ("b", "autumn")]
+
+
 def test_what_comes_before_the_result_is_told_with_it(view: View) -> None:
     assert view.apply([news("a", "sent"), news("a", "undelivered", code=30003)]).changes == []
     view.commit({})
