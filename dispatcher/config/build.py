@@ -4,6 +4,7 @@ from typing import Any
 
 from dispatcher.config.sections import (
     AccountSection,
+    AlertsSection,
     Config,
     KafkaSection,
     OptOutsSection,
@@ -26,6 +27,8 @@ from dispatcher.domain.fleet import (
 from dispatcher.domain.places import main_country
 from dispatcher.domain.quiet_hours import DEFAULT_HOURS, QuietHoursSettings
 from dispatcher.domain.settings import (
+    AlertSettings,
+    AlertWebhook,
     ContentSettings,
     KafkaSettings,
     Listen,
@@ -83,6 +86,7 @@ def settings_of(config: Config) -> Settings:
             words={category: tuple(words) for category, words in (config.content.words or {}).items()},
         ),
         tracking=TrackingSettings(**_given(config.tracking)),
+        alerts=_alerts(config.alerts),
     )
 
 
@@ -138,6 +142,11 @@ def _priorities(config: Config) -> tuple[PriorityClass, ...]:
         return DEFAULT_PRIORITIES
     classes = (PriorityClass(name=name, **_given(section)) for name, section in config.priorities.items())
     return tuple(sorted(classes, key=lambda priority: -priority.weight))
+
+
+def _alerts(section: AlertsSection) -> AlertSettings:
+    webhooks = tuple(AlertWebhook(**_given(webhook)) for webhook in section.webhooks or ())
+    return AlertSettings(**_given(section) | {"webhooks": webhooks})
 
 
 def _opt_outs(section: OptOutsSection) -> OptOutSettings:

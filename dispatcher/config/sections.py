@@ -21,6 +21,7 @@ from dispatcher.config.values import (
     PathText,
     RateText,
     SecretText,
+    SecretUrl,
     Servers,
     Share,
     Size,
@@ -30,6 +31,7 @@ from dispatcher.config.values import (
     Validity,
     Wait,
     WholeNumber,
+    WholeSeconds,
 )
 from dispatcher.domain.fleet import SenderKind
 
@@ -147,6 +149,32 @@ class TrackingSection(Section):
     metrics_listen: ListenAt | None = Field(
         None, description="where Prometheus reads `dispatcher track`, which is a process of its own (nowhere)"
     )
+
+
+class AlertWebhookSection(Section):
+    """Whom to tell of alerts."""
+
+    url: SecretUrl = Field(description='where to post to, like "${SLACK_WEBHOOK_URL}"; it is a secret')
+    format: Literal["json", "slack"] | None = Field(None, description="the record itself, or Slack's form (json)")
+
+
+class AlertsSection(Section):
+    """What `dispatcher track` raises alerts at; each is cleared at half of its threshold."""
+
+    delivery_below: Share | None = Field(None, description="the share of messages that has to arrive (90%)")
+    code_share: Share | None = Field(None, description="the share of messages that one error code may end (5%)")
+    of_at_least: Count | None = Field(None, description="of fewer messages that ended no share is judged (200)")
+    within: WholeSeconds | None = Field(None, description="of the messages that ended within this time (5min)")
+    slow_delivery: WholeSeconds | None = Field(None, description="how long one in twenty may wait at Twilio (1min)")
+    queue_depth: WholeSeconds | None = Field(
+        None, description="how much may wait at Twilio for a sender, in time of its rate (2min)"
+    )
+    callbacks_missing: Count | None = Field(None, description="messages about which nobody called back (100)")
+    stalled_after: WholeSeconds | None = Field(
+        None, description="how long jobs may wait without any coming to Twilio (2min)"
+    )
+    lag: Count | None = Field(None, description="jobs that may wait in Kafka (100000)")
+    webhooks: list[AlertWebhookSection] | None = Field(None, description="whom to tell, beside the alerts topic")
 
 
 class MetricsSection(Section):
@@ -340,6 +368,7 @@ class Config(Section):
         QuietHoursSection(), description="when pools with quiet_hours may text, by the recipient's clock"
     )
     content: ContentSection = Field(ContentSection(), description="what a body must not hold")
+    alerts: AlertsSection = Field(AlertsSection(), description="what alerts are raised at, and whom to tell")
     metrics: MetricsSection | None = Field(None, description="where Prometheus reads us")
     tracking: TrackingSection = Field(TrackingSection(), description="how deliveries are followed")
     simulator: SimulatorSection = Field(SimulatorSection(), description="how Twilio's stand-in behaves")

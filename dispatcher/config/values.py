@@ -2,6 +2,7 @@
 
 import re
 from datetime import date
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -184,6 +185,23 @@ def _url(value: object) -> str:
     return text.rstrip("/")
 
 
+def _secret_url(value: object) -> Secret:
+    """Return a URL whose path or query is a secret. What is wrong is not shown."""
+    text = _secret(value).reveal().strip()
+    try:
+        parts = urlsplit(text)
+        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine or re.search(r"\s", text):
+        raise ValueError('this is no URL; write the one that you were given, like "${SLACK_WEBHOOK_URL}"')
+    return Secret(text)
+
+
+def _whole_seconds(value: object) -> int:
+    return ceil(_duration(value))
+
+
 def _account_sid(value: object) -> str:
     return _sid(value, "AC", "account SID")
 
@@ -228,6 +246,7 @@ SecretText = Annotated[Secret, PlainValidator(_secret), WithJsonSchema({"type": 
 RateText = Annotated[Rate, PlainValidator(_rate), _pattern(r"\d+(\.\d+)?\s*/\s*(s|min|h|day)(\s+burst\s+\d+)?")]
 Wait = Annotated[float, PlainValidator(_wait), _pattern(_DURATION_PATTERN)]
 Duration = Annotated[float, PlainValidator(_duration), _pattern(_DURATION_PATTERN)]
+WholeSeconds = Annotated[int, PlainValidator(_whole_seconds), _pattern(_DURATION_PATTERN)]
 Validity = Annotated[float, PlainValidator(_validity), _pattern(_DURATION_PATTERN)]
 Size = Annotated[int, PlainValidator(_size), _pattern(r"\d+\s*(KiB|MiB|GiB)")]
 Share = Annotated[float, PlainValidator(_share), _pattern(r"\d+(\.\d+)?\s*%")]
@@ -241,6 +260,7 @@ PathText = Annotated[Path, PlainValidator(_path), WithJsonSchema({"type": "strin
 ListenAt = Annotated[Listen, PlainValidator(_listen), _pattern(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\],]+):\d{1,5}")]
 Servers = Annotated[str, PlainValidator(_servers), WithJsonSchema({"type": "string", "minLength": 1})]
 Url = Annotated[str, PlainValidator(_url), _pattern(r"https?://\S+")]
+SecretUrl = Annotated[Secret, PlainValidator(_secret_url), WithJsonSchema({"type": "string", "minLength": 1})]
 AccountSid = Annotated[str, PlainValidator(_account_sid), _pattern("AC[0-9a-fA-F]{32}")]
 ApiKeySid = Annotated[str, PlainValidator(_api_key_sid), _pattern("SK[0-9a-fA-F]{32}")]
 TopicName = Annotated[str, PlainValidator(_topic), _pattern(_TOPIC.pattern)]

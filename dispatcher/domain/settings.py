@@ -104,6 +104,36 @@ class TrackingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertWebhook:
+    """Whom to tell of alerts, and in which form. Whoever knows the URL can tell the same people anything."""
+
+    url: Secret
+    format: Literal["json", "slack"] = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertSettings:
+    """What alerts are raised at. Times are whole seconds; shares lie between 0 and 1.
+
+    Of the messages that ended *within* so long, if they are *of_at_least* so many: fewer than *delivery_below* arrived,
+    or an error code ended more than *code_share*. A sender's messages wait at Twilio for *slow_delivery* (one in twenty
+    of them), or so many that they take *queue_depth* at its rate. Nobody called back about so many messages. Jobs wait
+    and none came to Twilio for *stalled_after*, or *lag* of them wait.
+    """
+
+    delivery_below: float = 0.9
+    code_share: float = 0.05
+    of_at_least: int = 200
+    within: int = 300
+    slow_delivery: int = 60
+    queue_depth: int = 120
+    callbacks_missing: int = 100
+    stalled_after: int = 120
+    lag: int = 100_000
+    webhooks: tuple[AlertWebhook, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorSettings:
     """How Twilio's stand-in behaves. Times are seconds, shares lie between 0 and 1.
 
@@ -153,3 +183,4 @@ class Settings:
     quiet_hours: QuietHoursSettings = field(default_factory=QuietHoursSettings)
     content: ContentSettings = field(default_factory=ContentSettings)
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)

@@ -21,6 +21,8 @@ from dispatcher.domain.hours import Hours
 from dispatcher.domain.quiet_hours import DEFAULT_HOURS, QuietHoursSettings
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.settings import (
+    AlertSettings,
+    AlertWebhook,
     ContentSettings,
     KafkaSettings,
     Listen,
@@ -42,6 +44,7 @@ ENVIRON = {
     "MAIN_SID": MAIN_SID,
     "MAIN_TOKEN": "12345678901234567890123456789012",
     "KEY_SECRET": "key-secret",
+    "ALERT_URL": "https://hooks.example.com/T0/B0/secret",
 }
 SMALLEST = f"""\
 kafka: {{bootstrap_servers: "127.0.0.1:9092"}}
@@ -198,6 +201,21 @@ def test_every_key_reaches_its_setting() -> None:
             filtered={"SALE": 0.11},
             rate_factors={"72345": 0.5},
         ),
+        alerts=AlertSettings(
+            delivery_below=0.8,
+            code_share=0.025,
+            of_at_least=100,
+            within=600,
+            slow_delivery=30,
+            queue_depth=60,
+            callbacks_missing=50,
+            stalled_after=180,
+            lag=5000,
+            webhooks=(
+                AlertWebhook(url=Secret("https://hooks.example.com/T0/B0/secret"), format="slack"),
+                AlertWebhook(url=Secret("https://example.com/alerts?key=hush")),
+            ),
+        ),
         opt_outs=OptOutSettings(
             reach="pool",
             replies={
@@ -235,6 +253,7 @@ def test_what_is_left_out_is_the_default(tmp_path: Path) -> None:
     assert settings.topics == Topics()
     assert settings.simulator == SimulatorSettings()
     assert settings.opt_outs == OptOutSettings()
+    assert settings.alerts == AlertSettings()
     assert settings.priorities == (
         PriorityClass(name="urgent", topic="campaign.jobs.urgent", weight=9),
         PriorityClass(name="bulk", topic="campaign.jobs", weight=1),

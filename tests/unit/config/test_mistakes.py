@@ -16,6 +16,7 @@ SECRETS = {
     "KEY_PASSWORD": "hush-pem",
     "MAIN_TOKEN": "hush-main",
     "KEY_SECRET": "hush-key",
+    "ALERT_URL": "https://hooks.example.com/T0/B0/hush-url",
     "PROMO_TOKEN": "hush-promo",
 }
 ENVIRON = {"MAIN_SID": "AC" + "0" * 31 + "1", **SECRETS}
@@ -183,6 +184,15 @@ CASES = [
         '"2 GB" is no size; write a whole number and KiB, MiB or GiB, like "256MiB"',
     ),
     ("spool_size: 2 GiB", "spool_size: «1023KiB", '"1023KiB" is too small; write "1MiB" or more'),
+    # Alerts
+    (
+        "url: ${ALERT_URL}",
+        "url: «hush-hush",
+        'this is no URL; write the one that you were given, like "${SLACK_WEBHOOK_URL}"',
+    ),
+    ("format: slack", "format: «slak", '"slak" is not known here; did you mean "slack"?'),
+    ("code_share: 2.5%", "code_share: «0.025", '"0.025" is no share; write "0%" to "100%"'),
+    ("within: 10min", "within: «0s", '"0s" is no time at all; write a duration above zero'),
     # Opt-outs
     ("reach: pool", "reach: «pools", '"pools" is not known here; did you mean "pool"?'),
     ('    "72345":\n      en:', '    «"72346":\n      en:', 'there is no sender "72346"; did you mean "72345"?'),
