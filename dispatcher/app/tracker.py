@@ -3,17 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from random import Random
 from typing import Any
 
+import aiohttp
 import msgspec
 import structlog
 from prometheus_client import generate_latest
 
+from dispatcher.alerts.rules import spans_of
+from dispatcher.alerts.webhooks import Webhooks
+from dispatcher.app.alerting import Alerting
 from dispatcher.app.metrics import serve_page
 from dispatcher.clock import Clock
 from dispatcher.delivery.control_plane import ControlPlane, Fetched
 from dispatcher.domain.settings import Settings
 from dispatcher.domain.topics import Topics
+from dispatcher.optouts.decide import Decider
+from dispatcher.optouts.scribe import Scribe
 from dispatcher.telemetry import metrics
 from dispatcher.tracking.follower import Follower, Outgoing, ViewThread
 from dispatcher.tracking.insight import Insight
@@ -38,7 +46,8 @@ async def run_tracker(settings: Settings, clock: Clock, stop: asyncio.Event) -> 
         stack.callback(thread.close)
         view = await thread.do(View, tracking.database, poll_after=tracking.poll_after)
         stack.push_async_callback(thread.do, view.close)
-        insight = Insight(await thread.do(view.queued))
+        alerts = settings.alerts
+        insight = Insight(await thread.do(view.queued), (*spans_of(alerts), alerts.stalled_after))
         http = await stack.enter_async_context(
             open_http(
                 settings.twilio.transport,
@@ -47,12 +56,19 @@ async def run_tracker(settings: Settings, clock: Clock, stop: asyncio.Event) -> 
                 clock=clock,
             )
         )
+        to_tell = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
+        webhooks = Webhooks(alerts.webhooks, to_tell, clock, Random())  # noqa: S311 - pauses, not secrets
+        alerting = Alerting(settings, clock, insight.recent, webhooks)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
 
         def beat(now: float) -> Iterable[Outgoing]:
             """Return what is told once a second."""
-            for state in insight.tell(now):
+            states = insight.tell(now)
+            for state in states:
                 yield Outgoing(topics.senders, 1, Entry(state.sender.encode(), _encode(state)))
+            # Of the past that is being read nobody has to be alarmed.
+            if follower.is_current:
+                yield from alerting.look(states, poller.overdue)
 
         follower = Follower(view, thread, insight, topics, partitions, clock, beat)
         poller = Poller(
@@ -74,10 +90,25 @@ async def run_tracker(settings: Settings, clock: Clock, stop: asyncio.Event) -> 
                 return "" if follower.is_current else "there is much that has not been read yet"
 
             await stack.enter_async_context(serve_page(tracking.metrics_listen, render=render, unready=unready))
-        polling = tasks.create_task(poller.run(), name="poller")
+        scribe = Scribe(
+            Decider(settings.opt_outs.reach, settings.fleet.pools.values()),
+            clock,
+            callbacks=topics.callbacks,
+            results=topics.results,
+            topic=topics.suppressions,
+        )
+        background = [
+            tasks.create_task(poller.run(), name="poller"),
+            tasks.create_task(webhooks.run(), name="alert-webhooks"),
+            tasks.create_task(alerting.follow(), name="alerts-follower"),
+        ]
+        tasks.create_task(
+            scribe.run(lambda: _kafka(settings, f"{settings.kafka.group_id}-opt-outs"), stop), name="scribe"
+        )
         log.info("tracking", view=str(tracking.database), kafka=settings.kafka.bootstrap_servers)
-        await follower.run(lambda: _kafka(settings), stop)
-        polling.cancel()
+        await follower.run(lambda: _kafka(settings, None, alerting), stop)
+        for task in background:
+            task.cancel()
     log.info("stopped; what was read is in the view")
 
 
@@ -88,21 +119,31 @@ def topics_of(topics: Topics, partitions: int) -> list[TopicSpec]:
         TopicSpec(name=topics.results, partitions=partitions),
         TopicSpec(name=topics.deliveries, partitions=partitions),
         TopicSpec(name=topics.senders, partitions=1, config={"cleanup.policy": "compact"}),
+        TopicSpec(name=topics.alerts, partitions=1, config={"cleanup.policy": "compact"}),
+        TopicSpec(name=topics.control, partitions=1, config={"cleanup.policy": "compact"}),
+        TopicSpec(name=topics.suppressions, partitions=partitions, config={"cleanup.policy": "compact"}),
     ]
 
 
 @asynccontextmanager
-async def _kafka(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
-    """Open a consumer and a producer, the topics made; close them in bounded time: a dead broker holds them up."""
-    kafka = settings.kafka
+async def _kafka(
+    settings: Settings, group: str | None, alerting: Alerting | None = None
+) -> AsyncIterator[tuple[Any, Any]]:
+    """Open a consumer, of *group* where it is one, and a producer, the topics made, and what was raised recalled.
+
+    They are closed in bounded time: a dead broker holds them up.
+    """
+    kafka = replace(settings.kafka, group_id=group or settings.kafka.group_id)
     async with running(make_admin(kafka), kafka) as admin:
         await ensure_topics(admin, kafka, topics_of(settings.topics, kafka.partitions))
     async with (
-        running(make_consumer(kafka, group=False), kafka) as consumer,
+        running(make_consumer(kafka, group=group is not None), kafka) as consumer,
         asyncio.timeout(None) as closing,
         running(make_producer(kafka), kafka) as producer,
     ):
         try:
+            if alerting is not None:
+                await alerting.recall(consumer)
             yield consumer, producer
         finally:
             closing.reschedule(asyncio.get_running_loop().time() + CLOSE_TIMEOUT)

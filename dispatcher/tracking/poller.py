@@ -52,15 +52,19 @@ class Poller:
         self._fetch = fetch
         self._post = post
         self._is_current = is_current
+        # Messages whose callbacks did not come in time; None while nobody knows.
+        self.overdue: int | None = None
 
     async def run(self) -> None:
         """Ask about what is overdue."""
         while True:
             await self._clock.sleep(LOOK_EVERY)
             if not self._is_current():
+                self.overdue = None
                 continue
             now = self._clock.epoch()
-            metrics.CALLBACKS_MISSING.set(await self._thread.do(self._view.count_overdue, now))
+            self.overdue = await self._thread.do(self._view.count_overdue, now)
+            metrics.CALLBACKS_MISSING.set(self.overdue)
             if due := await self._thread.do(self._view.overdue, now, ROUND):
                 await self._ask(due)
 
