@@ -7,7 +7,7 @@ nothing does, so two runs do the same steps in the same order on any machine.
 import asyncio
 import selectors
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -124,6 +124,7 @@ class _Record:
     key: bytes | None
     value: bytes | None
     timestamp: int
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 class _Batch:

@@ -28,6 +28,7 @@ from dispatcher.domain.control import WORKER, Applied, CampaignRecord, SenderRec
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.job import Job
 from dispatcher.domain.message import Message
+from dispatcher.domain.parking import parked_topics
 from dispatcher.domain.settings import Settings
 from dispatcher.engine.driver import Driver
 from dispatcher.engine.pipeline import Pipeline
@@ -146,6 +147,8 @@ async def run_worker(
             clock=clock,
             tasks=tasks,
             receive=worker.pipeline.receive,
+            parked=parked_topics(topics.parked),
+            receive_parked=worker.pipeline.receive_parked,
             after_batch=worker.driver.wake,
             drain=worker.drain,
             abandon=worker.abandon,
@@ -366,6 +369,10 @@ def topics_of(settings: Settings) -> list[TopicSpec]:
         TopicSpec(name=topics.dead_letters, partitions=partitions, config={"max.message.bytes": str(LARGEST_RECORD)}),
         TopicSpec(name=topics.control, partitions=1, config={"cleanup.policy": "compact"}),
         suppressions_topic(settings),
+        *(
+            TopicSpec(name=name, partitions=partitions, config={"max.message.bytes": str(LARGEST_RECORD)})
+            for name in parked_topics(topics.parked)
+        ),
     ]
 
 

@@ -295,6 +295,9 @@ class TopicsSection(Section):
         None, description="one record a change of delivery status (dispatch.deliveries)"
     )
     senders: TopicName | None = Field(None, description="what is known of each sender (dispatch.senders)")
+    parked: TopicName | None = Field(
+        None, description="how the names of the topics begin in which messages wait (dispatch.parked)"
+    )
     suppressions: TopicName | None = Field(None, description="who must not be texted (dispatch.suppressions)")
     alerts: TopicName | None = Field(None, description="alerts raised and cleared (dispatch.alerts)")
 

@@ -7,9 +7,14 @@ from collections.abc import Iterable
 
 import msgspec
 
+from dispatcher.domain.outcome import Position
+
 
 class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The job at *offset* of *topic* is about to be sent. *at* is in seconds of the epoch."""
+    """The job at *offset* of *topic* is about to be sent. *at* is in seconds of the epoch.
+
+    *first* is where the job stood before it was parked.
+    """
 
     topic: str
     offset: int
@@ -17,6 +22,7 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     attempt: int
     sender: str
     at: float
+    first: Position | None = None
 
 
 class Page(msgspec.Struct, omit_defaults=True):

@@ -1,5 +1,6 @@
 """A message on its way: a job, where it came from, and what has become of it so far."""
 
+from collections.abc import Sequence
 from math import inf
 from typing import Any, Protocol
 
@@ -7,6 +8,7 @@ import msgspec
 
 from dispatcher.domain.fleet import Sender
 from dispatcher.domain.job import Job
+from dispatcher.domain.outcome import Position
 
 
 class JournalPage(Protocol):
@@ -39,6 +41,7 @@ class Record(Protocol):
     key: bytes | None
     value: bytes | None
     timestamp: int
+    headers: Sequence[tuple[str, bytes]]
 
 
 class Message(msgspec.Struct, kw_only=True, gc=False):
@@ -47,7 +50,8 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     *cost* is in segments, or 1 for a message with media. *appended_at* is the time of its record in Kafka (seconds of
     the epoch), *departed_at* that of its last request (monotonic). *tried* are the numbers of senders that could not
     take it. *lane* is where it waits, or from where it left. *is_announced*: the journal says that it is about to be
-    sent. *not_after* is until when it may lie in Twilio's queue, in seconds of the epoch.
+    sent. *not_after* is until when it may lie in Twilio's queue, in seconds of the epoch. *first* is where the
+    job stood before it was parked.
     """
 
     job: Job
@@ -63,3 +67,4 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     departed_at: float = 0.0
     is_announced: bool = False
     not_after: float = inf
+    first: Position | None = None

@@ -22,7 +22,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `unknown`: the POST left, no answer came, and no evidence could be found either way. *code* is Twilio's
     error code, *reason* a sentence for a person, *carrier* the recipient's where the job names it, *at* RFC 3339
-    in UTC.
+    in UTC. *parked* is where the job stood last, if it had to wait for long.
     """
 
     id: str
@@ -39,3 +39,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     job: Position
     at: str
     carrier: Carrier | None = None
+    parked: Position | None = None

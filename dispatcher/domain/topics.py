@@ -15,4 +15,6 @@ class Topics:
     deliveries: str = "dispatch.deliveries"
     senders: str = "dispatch.senders"
     suppressions: str = "dispatch.suppressions"
+    # The tiers' topics have this name and how long a record stays.
+    parked: str = "dispatch.parked"
     alerts: str = "dispatch.alerts"

@@ -34,6 +34,7 @@ from dispatcher.domain.job import Job
 from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message, Origin, Record
 from dispatcher.domain.outcome import Position, Status
+from dispatcher.domain.parking import NotParkedError, Whereabouts, read_headers, tier_for
 from dispatcher.domain.phone import country_prefix
 from dispatcher.domain.places import country_of, place_of
 from dispatcher.domain.segments import count_segments
@@ -90,6 +91,7 @@ class Pipeline:
     ) -> None:
         self._compliance = compliance
         self._arrival = arrival
+        self._priorities = priorities
         self._requests = requests
         self._ledger = ledger
         self._outcomes = outcomes
@@ -159,18 +161,48 @@ class Pipeline:
             self._take_in_hand(message, now)
         self._received[priority].inc(jobs)
 
-    def _take_in_hand(self, message: Message, now: datetime) -> None:
+    def receive_parked(self, origin: Origin, records: Iterable[Record]) -> None:
+        """Take *records* in hand again that were parked, in a topic *origin* of a tier."""
+        now = self._clock.now()
+        for record in records:
+            try:
+                job, parked = self._job_in(record.value), read_headers(record.headers)
+            except (NotAJobError, NotParkedError) as error:
+                self._outcomes.bury(origin, record.offset, record.key, record.value, str(error))
+                continue
+            message = Message(
+                job=job,
+                origin=origin,
+                offset=record.offset,
+                priority=self._class_called(parked.priority),
+                cost=1 if job.media_urls else count_segments(job.body or ""),
+                appended_at=parked.due,
+                attempts=parked.attempts,
+                first=parked.first,
+            )
+            self._take_in_hand(message, now, parked.due)
+
+    def _class_called(self, name: str) -> int:
+        """Return the index of the class *name*; that of the least important one if the config has it no more."""
+        names = [priority.name for priority in self._priorities]
+        return names.index(name) if name in names else len(names) - 1
+
+    def _take_in_hand(self, message: Message, now: datetime, due: float = 0.0) -> None:
         job, origin, offset = message.job, message.origin, message.offset
         place = Position(origin.topic, origin.partition, offset)
-        seen = self._repeats.seen_before(job.id, place, self._clock.monotonic())
+        seen = self._repeats.seen_before(job.id, place, self._clock.monotonic(), message.first)
         if self._recovered and (intent := self._recovered.pop((origin.topic, origin.partition, offset), None)):
             # The last owner was about to send it, or did. That comes before any objection: it may have been accepted.
             self.doubts.inherit(message, intent)
+        elif seen is place:
+            origin.settle(offset)  # a crash left two records of this job, and the other one is cared for
         elif seen is not None:
             reason = f"its id was published before, at {seen.topic}/{seen.partition}/{seen.offset}; an id is sent once"
             self._outcomes.conclude(message, "suppressed", reason=reason)
         elif self.campaigns.stopped and self.campaigns.cancel(message):
             pass
+        elif due > now.timestamp():
+            self._wait(message, due)
         else:
             self._consider(message, now)
 
@@ -187,7 +219,18 @@ class Pipeline:
     def _put_off(self, message: Message, postponed: Postponed) -> None:
         """Consider *message* again when its time has come."""
         _postponed(postponed.reason).inc()
-        heappush(self._later, (postponed.until, next(self._order), message))
+        self._wait(message, postponed.until)
+
+    def _wait(self, message: Message, due: float) -> None:
+        """Let *message* wait until it is *due*: for seconds in memory, for longer where it outlives us."""
+        tier = tier_for(due - self._clock.epoch())
+        if tier is not None:
+            origin = message.origin
+            first = message.first or Position(origin.topic, origin.partition, message.offset)
+            self._repeats.park(message.job.id, first)
+            self._outcomes.park(message, tier, due, self._priorities[message.priority].name)
+            return
+        heappush(self._later, (due, next(self._order), message))
 
     def _job_in(self, value: bytes | None) -> Job:
         job = decode(value)
@@ -210,14 +253,22 @@ class Pipeline:
         self.hierarchy.share(Share(frozenset(owned), of, epoch), now)
 
     def recover(
-        self, intents: dict[tuple[str, int, int], Intent], sids: Iterable[str], seen: Mapping[str, Position]
+        self,
+        intents: dict[tuple[str, int, int], Intent],
+        sids: Iterable[str],
+        seen: Mapping[str, Position | Whereabouts],
     ) -> None:
         """The last owners left *intents* without an outcome, by topic, partition and offset.
 
         They made *sids*, and the jobs that they concluded stand at *seen*, by id.
         """
         self._recovered = intents
-        self._repeats.start_with(seen, self._clock.monotonic())
+        # Another record of a job that is in doubt may come before its own.
+        doubted = {
+            intent.id: Whereabouts(intent.first or Position(*place), Position(*place))
+            for place, intent in intents.items()
+        }
+        self._repeats.start_with({**seen, **doubted}, self._clock.monotonic())
         for sid in sids:
             self.doubts.remember(sid, None)
 
@@ -350,7 +401,7 @@ class Pipeline:
             message.is_announced = True
         job, origin = message.job, message.origin
         at = self._clock.epoch()
-        intent = Intent(origin.topic, message.offset, job.id, message.attempts, lane.sender.number, at)
+        intent = Intent(origin.topic, message.offset, job.id, message.attempts, lane.sender.number, at, message.first)
         self._ledger.intend(message, intent)
 
     def intended(self, messages: list[Message]) -> None:

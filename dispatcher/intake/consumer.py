@@ -1,6 +1,7 @@
 """Reads the jobs topics, keeps as many jobs in hand as it may, commits what is settled, survives rebalances."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
@@ -39,7 +40,11 @@ ANSWER_WITHIN = 5.0
 # would throw away what was prefetched.
 NOTHING = TopicPartition("", -1)
 
+# A parked partition whose next record is due so much later is paused: that frees what was fetched of it.
+REST_FROM = 60.0
+
 Receive = Callable[[PartitionOffsets, Sequence[Any], int], None]
+ReceiveParked = Callable[[PartitionOffsets, Sequence[Any]], None]
 Open = Callable[[], AbstractAsyncContextManager[Any]]
 Ends = Callable[[Collection[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
 
@@ -49,6 +54,8 @@ class Intake:
 
     *open_consumer* returns a consumer in the group that runs while its context lasts. When it stands still it is
     replaced; whether it does is judged by what *ends* says of where partitions end, asked of Kafka by other means.
+
+    Records of the topics *parked* are fed to *receive_parked*, when they are as old as is said there, in seconds.
 
     *after_batch* is called when some have been fed. *drain* is awaited before partitions are given up: it comes back
     when nothing of them is in flight any more; *abandon* is called instead when they are lost already. *resume* is told
@@ -68,6 +75,8 @@ class Intake:
         clock: Clock,
         tasks: asyncio.TaskGroup,
         receive: Receive,
+        parked: Mapping[str, float],
+        receive_parked: ReceiveParked,
         after_batch: Callable[[], None],
         drain: Callable[[], Awaitable[None]],
         abandon: Callable[[], None],
@@ -85,6 +94,12 @@ class Intake:
         self._partitions = partitions
         self._clock = clock
         self._receive = receive
+        # How long a record stays in each topic of parked jobs.
+        self._stays = parked
+        self._receive_parked = receive_parked
+        # What was read of them and is not old enough yet, and which of them are paused.
+        self._held: dict[TopicPartition, deque[Any]] = {}
+        self._resting: set[TopicPartition] = set()
         self._after_batch = after_batch
         self._drain = drain
         self._abandon = abandon
@@ -140,15 +155,19 @@ class Intake:
     def measure(self) -> None:
         """Set the gauges of what is in hand and what waits."""
         for index, priority in enumerate(self._priorities):
-            of_class = [(tp, offsets) for tp, offsets in self._offsets.items() if self._class_of[tp.topic] == index]
+            of_class = [(tp, offsets) for tp, offsets in self._offsets.items() if self._class_of.get(tp.topic) == index]
             metrics.JOBS_IN_HAND.labels(priority.name).set(sum(offsets.in_hand for _, offsets in of_class))
             lag = sum(max(0, (self._consumer.highwater(tp) or 0) - offsets.position) for tp, offsets in of_class)
             metrics.LAG.labels(priority.name).set(lag)
+        for topic in self._stays:
+            of_tier = [(tp, offsets) for tp, offsets in self._offsets.items() if tp.topic == topic]
+            waiting = sum(max(0, (self._consumer.highwater(tp) or 0) - offsets.position) for tp, offsets in of_tier)
+            metrics.PARKED.labels(topic.rpartition(".")[2]).set(waiting)
 
     async def _serve(self, stop: asyncio.Event) -> Mechanism | None:
         """Work with the consumer until it stands still, or *stop* is set: then None; give up what it has."""
         listener = RebalanceListener(self._revoked, self._assigned)
-        self._consumer.subscribe(list(self._class_of), listener=listener)
+        self._consumer.subscribe([*self._class_of, *self._stays], listener=listener)
         ways_to_end: dict[str, Coroutine[Any, Any, Any]] = {
             "stop": stop.wait(),
             "rebalances": listener.failure(),
@@ -226,10 +245,11 @@ class Intake:
                 await stop.wait()
 
     async def _poll(self) -> None:
+        has_more = bool(self._held) and self._feed_parked()
         wanted = self._with_room()
         generation = self._generation
         found = await self._consumer.getmany(
-            *(wanted or (NOTHING,)), timeout_ms=int(POLL * 1000) if wanted else 0, max_records=BATCH
+            *(wanted or (NOTHING,)), timeout_ms=int(POLL * 1000) if wanted and not has_more else 0, max_records=BATCH
         )
         if not wanted:
             await self._clock.sleep(POLL_WHEN_FULL)
@@ -240,7 +260,10 @@ class Intake:
             self._go_back_to_taken(found)
             return
         for partition, records in found.items():
-            self._take(self._offsets[partition], records, self._class_of[partition.topic])
+            if partition.topic in self._stays:
+                self._hold(partition, records)
+            else:
+                self._take(self._offsets[partition], records, self._class_of[partition.topic])
         if found:
             self._after_batch()
         # With records at hand `getmany` never suspends: let the others on the loop have their turn.
@@ -257,15 +280,63 @@ class Intake:
         self._record_bytes += min(1.0, 0.001 * len(records)) * (size - self._record_bytes)
         self._receive(offsets, [record for record in records if offsets.take(record.offset)], priority)
 
+    def _hold(self, partition: TopicPartition, records: Sequence[Any]) -> None:
+        """Keep *records* of a parked *partition* until they are old enough."""
+        self._held[partition] = deque(records)
+        if self._ready_at(records[0]) - self._clock.epoch() > REST_FROM:
+            self._consumer.pause(partition)
+            self._resting.add(partition)
+
+    def _feed_parked(self) -> bool:
+        """Hand on what was parked for long enough, a few milliseconds of work; say whether there is more of it."""
+        now = self._clock.epoch()
+        most = self._most_of_a_partition()
+        fed = 0
+        for partition, held in list(self._held.items()):
+            offsets = self._offsets[partition]
+            ready: list[Any] = []
+            while (
+                held
+                and fed + len(ready) < BATCH
+                and self._ready_at(held[0]) <= now
+                and offsets.in_hand < most
+                and offsets.has_room
+            ):
+                record = held.popleft()
+                if offsets.take(record.offset):
+                    ready.append(record)
+            if ready:
+                self._receive_parked(offsets, ready)
+                fed += len(ready)
+            if not held:
+                del self._held[partition]
+                if partition in self._resting:
+                    self._resting.discard(partition)
+                    self._consumer.resume(partition)
+        if fed:
+            self._after_batch()
+        return fed >= BATCH
+
+    def _ready_at(self, record: Any) -> float:
+        """Return when *record* has been parked for as long as its topic says, in seconds of the epoch."""
+        return float(record.timestamp / 1000 + self._stays[record.topic])
+
     def _with_room(self) -> list[TopicPartition]:
-        """Return the partitions of which more may be taken in hand."""
+        """Return the partitions of which more may be read."""
         if not self._offsets:
             return []
-        jobs = min(MOST_IN_HAND, MOST_BYTES_IN_HAND / (self._record_bytes + BYTES_BESIDE_RECORD))
-        most = jobs * len(self._priorities) / len(self._offsets)
+        most = self._most_of_a_partition()
         return [
-            partition for partition, offsets in self._offsets.items() if offsets.in_hand < most and offsets.has_room
+            partition
+            for partition, offsets in self._offsets.items()
+            if partition not in self._held and offsets.in_hand < most and offsets.has_room
         ]
+
+    def _most_of_a_partition(self) -> float:
+        """Return how many jobs of a partition may be in hand: what is parked counts as one class more."""
+        jobs = min(MOST_IN_HAND, MOST_BYTES_IN_HAND / (self._record_bytes + BYTES_BESIDE_RECORD))
+        partitions = len(self._offsets) / (len(self._class_of) + len(self._stays))
+        return jobs / max(1.0, partitions)
 
     async def _revoked(self, _revoked: Iterable[TopicPartition]) -> None:
         """Give up everything before the group hands the partitions out anew."""
@@ -288,6 +359,8 @@ class Intake:
         # Cleared only now: a commit between clearing and the next assignment would make the group rebalance twice.
         self._fence.close()
         self._generation += 1
+        self._held.clear()
+        self._resting.clear()
         self._offsets = {}
         self._commits.own({}, {})
         metrics.PARTITIONS.set(0)
@@ -324,7 +397,9 @@ class Intake:
 
     def _indices(self, assigned: set[TopicPartition]) -> set[int]:
         """Return the partition indices that *assigned* stands for: the same of every jobs topic."""
-        by_topic = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in self._class_of}
+        by_topic = {
+            topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in (*self._class_of, *self._stays)
+        }
         indices = set[int]().union(*by_topic.values())
         if any(of_topic != indices for of_topic in by_topic.values()):
             raise DispatcherError(

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from dispatcher.clock import Clock
 from dispatcher.domain.journal import Intent, decode_page, open_intents
 from dispatcher.domain.outcome import Position, Status
+from dispatcher.domain.parking import Whereabouts
 from dispatcher.intake.offsets import Bookmark
 
 log = structlog.get_logger()
@@ -23,6 +24,7 @@ class _Result(msgspec.Struct, gc=False):
     status: Status
     job: Position
     sid: str | None = None
+    parked: Position | None = None
 
 
 _decode_result = msgspec.json.Decoder(_Result).decode
@@ -40,14 +42,14 @@ class InheritedPages:
 class Recovered:
     """Jobs by topic, partition and offset: *settled* have a result; those in *doubt* have an intent and none.
 
-    *sids* are those of the results, *seen* the places of their jobs by id; *pages* are those of the journal that were
-    read, *journal_ends* and *result_ends* where the two topics ended, by partition.
+    *sids* are those of the results, *seen* where their jobs stood first and last, by id; *pages* are those of the
+    journal that were read, *journal_ends* and *result_ends* where the two topics ended, by partition.
     """
 
     settled: set[tuple[str, int, int]] = field(default_factory=set)
     doubt: dict[tuple[str, int, int], Intent] = field(default_factory=dict)
     sids: set[str] = field(default_factory=set)
-    seen: dict[str, Position] = field(default_factory=dict)
+    seen: dict[str, Position | Whereabouts] = field(default_factory=dict)
     pages: dict[int, InheritedPages] = field(default_factory=dict)
     journal_ends: dict[int, int] = field(default_factory=dict)
     result_ends: dict[int, int] = field(default_factory=dict)
@@ -88,12 +90,13 @@ class History:
         for index in indices:
             recovered.pages[index] = InheritedPages(starts[TopicPartition(self._journal, index)])
             for result in _decoded(records[TopicPartition(self._results, index)], _decode_result):
-                recovered.settled.add((result.job.topic, index, result.job.offset))
+                stood = result.parked or result.job
+                recovered.settled.add((stood.topic, index, stood.offset))
                 if result.sid is not None:
                     recovered.sids.add(result.sid)
                 # A repeated id is suppressed at once, maybe before its first job has a result: that is no trace of it.
                 if result.status != "suppressed":
-                    recovered.seen[result.id] = result.job
+                    recovered.seen[result.id] = result.job if stood == result.job else Whereabouts(result.job, stood)
             pages = _decoded(records[TopicPartition(self._journal, index)], decode_page)
             for (topic, offset), intent in open_intents(pages).items():
                 if (topic, index, offset) not in recovered.settled:

@@ -9,6 +9,7 @@ import structlog
 from dispatcher.clock import Clock
 from dispatcher.domain.message import Message, Origin
 from dispatcher.domain.outcome import Position, Result, Status
+from dispatcher.domain.parking import Parked, write_headers
 from dispatcher.domain.topics import Topics
 from dispatcher.outcomes.dead_letters import dead_letter
 from dispatcher.outcomes.publisher import Publisher, Record
@@ -46,6 +47,7 @@ class Outcomes:
         if not origin.is_owned:
             return
         sender = message.sender if message.attempts else None
+        place = Position(origin.topic, origin.partition, message.offset)
         result = Result(
             id=job.id,
             campaign=job.campaign,
@@ -58,13 +60,24 @@ class Outcomes:
             code=code,
             reason=reason,
             attempts=message.attempts,
-            job=Position(origin.topic, origin.partition, message.offset),
+            job=place if message.first is None else message.first,
             at=self._timestamp(),
             carrier=job.carrier,
+            parked=None if message.first is None else place,
         )
         _results(status).inc()
         record = Record(job.id.encode(), _encode(result), (), origin, message.offset)
         self._publisher.add(self._topics.results, record)
+
+    def park(self, message: Message, tier: str, due: float, priority: str) -> None:
+        """Let *message* wait in *tier* since it is *due* so late; its record is settled when the copy is safe."""
+        origin = message.origin
+        if not origin.is_owned:
+            return
+        first = message.first or Position(origin.topic, origin.partition, message.offset)
+        headers = write_headers(Parked(due, first, priority, message.attempts))
+        record = Record(message.job.to.encode(), _encode(message.job), headers, origin, message.offset)
+        self._publisher.add(f"{self._topics.parked}.{tier}", record)
 
     def bury(self, origin: Origin, offset: int, key: bytes | None, value: bytes | None, reason: str) -> None:
         """Keep the record at *offset* of *origin*, which is no job, with the *reason*."""

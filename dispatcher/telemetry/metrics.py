@@ -33,6 +33,9 @@ CONSUMERS_REPLACED = Counter(
 SUPPRESSIONS = Counter(
     "dispatcher_suppressions_read", "Records of the suppressions topic that were read.", registry=registry
 )
+PARKED = Gauge(
+    "dispatcher_parked_messages", "Messages that wait in the topic of each tier, now.", ["tier"], registry=registry
+)
 POSTPONED = Counter(
     "dispatcher_postponed_messages", "Messages put off to a later time, by why: schedule, quiet_hours.", ["reason"],
     registry=registry,

@@ -106,6 +106,8 @@ class Desk:
                 clock=clock,
                 tasks=tasks,
                 receive=self.receive,
+                parked={},
+                receive_parked=lambda *_: None,
                 after_batch=lambda: None,
                 drain=nothing,
                 abandon=lambda: None,

@@ -23,6 +23,7 @@ from dispatcher.domain.fleet import Fleet, PriorityClass
 from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message, Origin
 from dispatcher.domain.outcome import Result
+from dispatcher.domain.parking import parked_topics
 from dispatcher.domain.quiet_hours import QuietHoursSettings
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.topics import Topics
@@ -32,6 +33,7 @@ from dispatcher.outcomes.results import Outcomes
 from tests.clock import FakeClock
 from tests.unit.pacing.making import Desk
 
+TIERS = parked_topics(Topics().parked)
 # A request comes to Twilio within so many seconds.
 ARRIVAL = 20.0
 Reply = Answer | NotSent | NoAnswer
@@ -55,13 +57,16 @@ TOO_MANY = declined(20429, 429)
 class _Press:
     """Takes records and has them safe at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, park: Callable[[str, Record], None]) -> None:
         self.results: list[Result] = []
         self.letters: list[Record] = []
+        self._park = park
 
     def add(self, topic: str, record: Record) -> None:
         if topic == Topics().results:
             self.results.append(msgspec.json.decode(record.value, type=Result))
+        elif topic in TIERS:
+            self._park(topic, record)
         else:
             self.letters.append(record)
         record.origin.settle(record.offset)
@@ -91,6 +96,7 @@ class Arrived:
     key: bytes | None
     value: bytes | None
     timestamp: int
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 class Stage:
@@ -120,7 +126,9 @@ class Stage:
         self.sent: list[Request] = []
         self.times: list[float] = []
         self.open: list[Request] = []
-        self.press = _Press()
+        self.press = _Press(self._park)
+        self.parked: list[Record] = []
+        self.tiers = {topic: Desk(topic) for topic in TIERS}
         self.journal = _Journal()
         self.fence = Fence(lease=inf)
         self.fence.renew(self.clock.monotonic())
@@ -170,6 +178,15 @@ class Stage:
     def obey(self, campaign: str, **said: Any) -> None:
         """The control topic says something about *campaign*."""
         self.pipeline.obey(campaign, CampaignRecord(**said))
+
+    def _park(self, topic: str, record: Record) -> None:
+        """Hand *record* back when it has been in its tier for long enough."""
+        self.parked.append(record)
+        stamp = int(self.clock.epoch() * 1000)
+        back = Arrived(
+            offset=next(self._offsets), key=record.key, value=record.value, timestamp=stamp, headers=record.headers
+        )
+        self._later(TIERS[topic], lambda: self.pipeline.receive_parked(self.tiers[topic], [back]))
 
     def reply(self, request: Request, reply: Reply) -> None:
         """Twilio answers *request*, which it had been silent about, now."""

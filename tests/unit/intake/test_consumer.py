@@ -78,6 +78,8 @@ def intake_of(log: Log, monkeypatch: pytest.MonkeyPatch, tasks: asyncio.TaskGrou
     settings: dict[str, Any] = {
         "open_consumer": lambda: nullcontext(log),
         "receive": lambda *_: None,
+        "parked": {},
+        "receive_parked": lambda *_: None,
         "after_batch": lambda: None,
         "drain": nothing,
         "abandon": lambda: None,

@@ -70,6 +70,7 @@ def test_a_result_says_all_there_is_to_say(outcomes: Outcomes, press: Press) -> 
         "job": {"topic": "campaign.jobs", "partition": 0, "offset": 42},
         "at": "2026-11-24T18:00:00.000+00:00",
         "carrier": None,
+        "parked": None,
     }
 
 

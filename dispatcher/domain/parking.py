@@ -1,0 +1,74 @@
+"""Where a message waits that is not due for longer than seconds: in a topic, by how long it stays there.
+
+A tier hands each record back when it is as old as the tier says, so it is first in, first out, whatever is due when.
+Who waits for hours stays in several, one after the other; the last seconds are waited for in memory.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from dispatcher.domain.outcome import Position
+
+# By name: how long a record stays, in seconds. No longer than an hour, in which a cancelled campaign has its results.
+TIERS: Mapping[str, float] = {"10s": 10.0, "1min": 60.0, "10min": 600.0, "1h": 3600.0}
+# A tier is for who is due at least so much later than it hands back.
+MARGIN = 1.0
+
+
+class NotParkedError(Exception):
+    """A record of a tier is not of the dispatcher's making; it becomes a dead letter."""
+
+
+class Whereabouts(NamedTuple):
+    """Where the job of an id stood *first*, and where its present record stands: None while it is parked."""
+
+    first: Position
+    now: Position | None
+
+
+class Parked(NamedTuple):
+    """What a parked record says beside its job: when it is *due* (seconds of the epoch) and where it was *first*.
+
+    *priority* is the name of its class.
+    """
+
+    due: float
+    first: Position
+    priority: str
+    attempts: int
+
+
+def tier_for(wait: float) -> str | None:
+    """Return the tier for who is due in *wait* seconds; None: that is too soon for any."""
+    return next((name for name, stay in reversed([*TIERS.items()]) if stay + MARGIN <= wait), None)
+
+
+def parked_topics(prefix: str) -> Mapping[str, float]:
+    """Return the topic of each tier, and how long a record stays in it."""
+    return {f"{prefix}.{name}": stay for name, stay in TIERS.items()}
+
+
+def write_headers(parked: Parked) -> tuple[tuple[str, bytes], ...]:
+    """Return *parked* as a record's headers."""
+    first = parked.first
+    return (
+        ("due", str(round(parked.due * 1000)).encode()),
+        ("first", f"{first.topic}/{first.partition}/{first.offset}".encode()),
+        ("priority", parked.priority.encode()),
+        ("attempts", str(parked.attempts).encode()),
+    )
+
+
+def read_headers(headers: Iterable[tuple[str, bytes]]) -> Parked:
+    """Return what *headers* say; `NotParkedError` where they are not ours."""
+    texts = {name: value.decode("utf-8", "replace") for name, value in headers}
+    try:
+        topic, partition, offset = texts["first"].rsplit("/", 2)
+        return Parked(
+            int(texts["due"]) / 1000,
+            Position(topic, int(partition), int(offset)),
+            texts["priority"],
+            int(texts["attempts"]),
+        )
+    except (KeyError, ValueError) as error:
+        raise NotParkedError("the record does not say where it was first; only the dispatcher parks jobs") from error
