@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.domain.outcome import Position
+from dispatcher.domain.parking import Whereabouts
 from dispatcher.engine.repeats import MOST_IN_A_GENERATION, Repeats
 
 HORIZON = 600.0
@@ -48,3 +49,29 @@ def test_a_flood_of_ids_makes_it_forget_early_and_not_grow() -> None:
     for offset in range(1, 2 * MOST_IN_A_GENERATION + 2):
         repeats.seen_before(str(offset), at(offset), 1.0)
     assert repeats.seen_before("first", at(10**6), 2.0) is None
+
+
+def test_of_two_records_of_one_job_the_second_is_a_needless_copy_while_the_other_is_cared_for() -> None:
+    repeats, job, first, second = Repeats(600.0), at(1), at(20), at(21)
+    assert repeats.seen_before("a", first, 0.0, job) is None
+    assert repeats.seen_before("a", second, 1.0, job) is second
+    assert repeats.seen_before("a", job, 2.0) is job  # read again after a crash
+    assert repeats.seen_before("a", first, 3.0, job) is None  # read again after a rebalance
+
+
+def test_a_job_that_was_parked_comes_back_as_itself_and_another_with_its_id_does_not() -> None:
+    repeats, job, copy = Repeats(600.0), at(1), at(20)
+    assert repeats.seen_before("a", job, 0.0) is None
+    repeats.park("a", job)
+    assert repeats.seen_before("a", at(2), 1.0) == job
+    assert repeats.seen_before("a", copy, 2.0, job) is None
+    assert repeats.seen_before("a", at(30), 3.0, at(2)) == job
+
+
+def test_what_is_in_doubt_or_has_a_result_makes_its_copies_needless() -> None:
+    repeats, job, done = Repeats(600.0), at(1), at(20)
+    repeats.start_with({"a": Whereabouts(job, done)}, 0.0)
+    copy = at(21)
+    assert repeats.seen_before("a", copy, 1.0, job) is copy
+    assert repeats.seen_before("a", at(2), 1.0) == job
+    assert repeats.seen_before("a", done, 1.0, job) is None  # its own record: the doubt is about that
