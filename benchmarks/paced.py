@@ -64,8 +64,8 @@ class PacedFleet:
         now = self._clock.monotonic()
         answered, self._unanswered = self._unanswered, []
         for message, lane in answered:
-            is_late = lane.concurrency.answered(now - message.departed_at, healthy=True)
-            lane.accept(message, now, is_late=is_late)
+            late_by = lane.concurrency.answered(now - message.departed_at, now, healthy=True)
+            lane.accept(message, now, late_by)
             self._pacer.offer(lane, message)
             for gate in lane.shared:
                 if gate.waiting:

@@ -434,11 +434,11 @@ class Pipeline:
         lane: Lane = message.lane
         verdict = judge(answer)
         after = now - message.departed_at
-        is_late = lane.concurrency.answered(after, healthy=isinstance(verdict, Accepted | Declined))
+        late_by = lane.concurrency.answered(after, now, healthy=isinstance(verdict, Accepted | Declined))
         _request_seconds(request.account).observe(after)
         match verdict:
             case Accepted(sid=sid, segments=segments):
-                lane.accept(message, now, is_late=is_late)
+                lane.accept(message, now, late_by)
                 self._accepted(message, lane, sid, segments)
             case Throttled(retry_after=retry_after):
                 _requests(request.account, "throttled").inc()
@@ -453,7 +453,7 @@ class Pipeline:
                 self._declined(message, lane, verdict, now)
             case InDoubt(reason=reason):
                 _requests(request.account, "in_doubt").inc()
-                lane.accept(message, now, is_late=is_late)
+                lane.accept(message, now, late_by)
                 self.doubts.got_no_answer(message, lane.sender.number, reason)
         self._count_down(lane, now)
 

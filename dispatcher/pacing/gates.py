@@ -147,15 +147,26 @@ class QueueGate(Gate):
 class ConcurrencyGate(Gate):
     """Closed while the account has as many requests in flight as it may, or has to back off."""
 
-    __slots__ = ("_backoff", "_binding", "_closed_until", "_maximum", "_quickest", "_random", "in_flight", "limit")
+    __slots__ = (
+        "_backoff",
+        "_binding",
+        "_closed_until",
+        "_maximum",
+        "_minute",
+        "_quickest",
+        "_quickest_before",
+        "_random",
+        "in_flight",
+        "limit",
+    )
 
     FIRST_BACKOFF = 0.050
     LAST_BACKOFF = 10.0
     # Lanes that wait now at this gate and now at their sender's keep the limit growing while so much of it is in use.
     BINDING_FROM = 0.8
-    # An answer is late after so many times the quickest, and these seconds: the network held something back.
+    # An answer is late after so many times the quickest of the last minute or two: the network held something back.
     LATE = 2.0
-    LATE_AFTER = 0.050
+    MINUTE = 60.0
 
     def __init__(self, maximum: int, random: Random) -> None:
         super().__init__("concurrency")
@@ -166,7 +177,8 @@ class ConcurrencyGate(Gate):
         self._closed_until = 0.0
         self._backoff = self.FIRST_BACKOFF
         self._binding = False
-        self._quickest = inf
+        self._quickest = self._quickest_before = inf
+        self._minute = 0.0
 
     @override
     def opens_at(self, now: float) -> float:
@@ -183,16 +195,23 @@ class ConcurrencyGate(Gate):
     def take(self, cost: float, now: float) -> None:
         self.in_flight += 1
 
-    def answered(self, after: float, *, healthy: bool) -> bool:
-        """A request came back *after* so many seconds; *healthy*: Twilio processed it. Return whether that is late."""
+    def answered(self, after: float, now: float, *, healthy: bool) -> float:
+        """A request came back *after* so many seconds, by how many of them too late is returned.
+
+        *healthy*: Twilio processed it.
+        """
         self.in_flight -= 1
         if healthy:
+            if now >= self._minute:
+                # Forgotten in the end: a Twilio that has become slow is not late for ever.
+                self._quickest_before, self._quickest = self._quickest, inf
+                self._minute = now + self.MINUTE
             self._quickest = min(after, self._quickest)
             self.limit.succeed(binding=self._binding)
             self._backoff = self.FIRST_BACKOFF
         if not self.waiting and self.in_flight < self.BINDING_FROM * self.limit.limit:
             self._binding = False
-        return after > self.LATE * self._quickest + self.LATE_AFTER
+        return after - self.LATE * min(self._quickest, self._quickest_before)
 
     def refuse(self, departed_at: float, retry_after: float | None, now: float) -> None:
         """Twilio answered 429 (20429), or could not be reached: fewer at once, and a pause (full jitter)."""
@@ -208,7 +227,7 @@ class ConcurrencyGate(Gate):
 
     @override
     def share(self, share: Share, now: float) -> None:
-        self.limit.change_maximum(max(1.0, self._maximum * share.part))
+        self.limit.change_maximum(max(1.0, self._maximum * len(share.owned) / share.of))
 
 
 class SuspensionGate(Gate):

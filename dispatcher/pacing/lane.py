@@ -8,7 +8,12 @@ from math import inf
 from dispatcher.domain.fleet import Sender
 from dispatcher.domain.message import Message
 from dispatcher.pacing.fair_queue import FairQueue, Flow, place_among_returned
-from dispatcher.pacing.gates import ConcurrencyGate, Gate, QueueGate, StandbyGate, SuspensionGate
+from dispatcher.pacing.gates import ConcurrencyGate, Gate, QueueGate, RateGate, StandbyGate, SuspensionGate
+
+# An answer is late by so many seconds when its request may have come in a bunch, and when it may have arrived in quite
+# another second than it left in.
+LATE = 0.050
+VERY_LATE = 1.0
 
 
 class Lane:
@@ -30,6 +35,7 @@ class Lane:
         "queue",
         "queues",
         "rate",
+        "rates",
         "ready",
         "sender",
         "shared",
@@ -67,6 +73,8 @@ class Lane:
         self.suspension = next(gate for gate in gates if isinstance(gate, SuspensionGate))
         self.concurrency = next(gate for gate in gates if isinstance(gate, ConcurrencyGate))
         self.queues = tuple(gate for gate in gates if isinstance(gate, QueueGate))
+        # Those of its sender, which the queues at Twilio drain at.
+        self.rates = tuple(gate for gate in gates if isinstance(gate, RateGate) and gate.reason == "sender")
 
     def closed_gate(self, now: float) -> tuple[Gate, float] | None:
         """Return the first gate that is closed and when it opens; None when a message may leave."""
@@ -128,10 +136,17 @@ class Lane:
         if (throttle := self.throttles.get(message.job.campaign)) is not None:
             throttle.give_back(message.cost, message.departed_at or inf)
 
-    def accept(self, message: Message, now: float, *, is_late: bool) -> None:
-        """Twilio accepted *message*, or nobody knows: it lies in Twilio's queue now, or may lie there."""
+    def accept(self, message: Message, now: float, late_by: float) -> None:
+        """Twilio accepted *message*, or nobody knows: it lies in Twilio's queue now, or may lie there.
+
+        The answer came *late_by* seconds too late, so the request may have, too.
+        """
         for gate in self.queues:
-            gate.model.accept(message.cost, now, is_late=is_late)
+            gate.model.accept(message.cost, now, is_late=late_by > LATE)
+        if late_by > VERY_LATE:
+            for rate in self.rates:
+                rate.give_back(message.cost, message.departed_at)
+                rate.take(message.cost, now)
 
     def suspended_for(self, now: float) -> float:
         """Return how many seconds it is still suspended."""

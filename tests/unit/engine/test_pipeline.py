@@ -372,6 +372,28 @@ def test_what_is_in_doubt_may_lie_in_twilios_queue_so_no_other_takes_its_place()
     assert len(stage.sent) == 50, "it drains there, and the rest follows"
 
 
+def test_what_arrives_in_another_second_than_it_left_in_counts_in_that_one() -> None:
+    """Answers that are late by seconds come one by one while others wait: a second holds both no more than the rate."""
+    stage = Stage(one_sender(rate=10), twilio=accepted)
+    stage.receive()
+    stage.run(1)
+    stage.twilio = lambda _: None
+    for _ in range(10):
+        stage.receive()
+    stage.run(4)
+    assert len(stage.open) == 10
+    stage.twilio = accepted
+    for _ in range(20):
+        stage.receive()
+    before = len(stage.sent)
+    for request in list(stage.open):
+        stage.reply(request, accepted(request))
+        stage.run(0.1)
+    assert len(stage.sent) - before <= 1
+    stage.run(3)
+    assert len(stage.sent) - before == 20
+
+
 def test_what_was_found_at_twilio_is_accepted() -> None:
     stage = Stage(two_senders(), twilio=script([Answer(500, b"")]))
     stage.receive()

@@ -67,7 +67,7 @@ def overload(
         while agenda and agenda[0][0] <= now:
             _, _, departed_at, refused = heappop(agenda)
             inside -= not refused
-            gate.answered(0.1, healthy=not refused)
+            gate.answered(0.1, now, healthy=not refused)
             if refused:
                 before = gate.limit.limit
                 gate.refuse(departed_at, None, now)

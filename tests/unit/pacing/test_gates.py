@@ -135,18 +135,19 @@ def test_an_account_with_all_it_may_have_in_flight_waits_for_an_answer() -> None
     gate = ConcurrencyGate(3, Random(1))
     assert at_once(gate) == 3
     assert gate.opens_at(NOW) == inf
-    gate.answered(0.1, healthy=True)
+    gate.answered(0.1, NOW, healthy=True)
     assert gate.opens_at(NOW) <= NOW
 
 
-def test_an_answer_is_late_after_twice_the_quickest() -> None:
+def test_an_answer_is_late_after_twice_the_quickest_of_the_last_minutes() -> None:
     gate = ConcurrencyGate(3, Random(1))
-    assert not gate.answered(3.0, healthy=True)
-    assert not gate.answered(0.001, healthy=False)  # a refusal may come before Twilio has looked at anything
-    assert not gate.answered(0.1, healthy=True)
-    assert not gate.answered(0.24, healthy=True)
-    assert gate.answered(0.26, healthy=True)
-    assert gate.answered(5.0, healthy=False)
+    assert gate.answered(3.0, NOW, healthy=True) < 0
+    assert gate.answered(0.001, NOW, healthy=False) < 0  # a refusal may come before Twilio has looked at anything
+    assert gate.answered(0.1, NOW, healthy=True) < 0
+    assert gate.answered(0.3, NOW + 59, healthy=True) == pytest.approx(0.1)
+    assert gate.answered(5.0, NOW + 61, healthy=False) == pytest.approx(4.8)
+    gate.answered(2.0, NOW + 61, healthy=True)
+    assert gate.answered(2.1, NOW + 122, healthy=True) < 0, "it has become slow, and is not late for ever"
 
 
 def test_a_429_closes_the_account_for_a_random_while_that_doubles() -> None:
@@ -157,7 +158,7 @@ def test_a_429_closes_the_account_for_a_random_while_that_doubles() -> None:
             gate = ConcurrencyGate(80, Random(seed))
             for step in range(failures + 1):
                 gate.take(1, NOW + 100 * step)
-                gate.answered(0.1, healthy=False)
+                gate.answered(0.1, NOW, healthy=False)
                 gate.refuse(NOW + 100 * step, None, NOW + 100 * step)
             pauses.append(max(0.0, gate.opens_at(NOW) - NOW - 100 * failures))
         assert min(pauses) < 0.1 * max(pauses), "full jitter: from nothing to all of it"
@@ -173,7 +174,7 @@ def test_many_429_in_one_round_trip_are_one_reason_to_pause() -> None:
     for _ in range(10):
         gate.take(1, NOW)
     for _ in range(10):
-        gate.answered(0.1, healthy=False)
+        gate.answered(0.1, NOW, healthy=False)
         gate.refuse(NOW, None, NOW + 0.1)
     assert gate.opens_at(NOW) <= NOW + 0.1 + ConcurrencyGate.FIRST_BACKOFF
 
@@ -183,7 +184,7 @@ def test_an_answer_ends_the_doubling() -> None:
     for step in range(8):
         gate.refuse(NOW + step, None, NOW + step)
     gate.take(1, NOW + 100)
-    gate.answered(0.1, healthy=True)
+    gate.answered(0.1, NOW, healthy=True)
     gate.refuse(NOW + 100, None, NOW + 100)
     assert gate.opens_at(NOW) <= NOW + 100 + ConcurrencyGate.FIRST_BACKOFF
 
@@ -211,12 +212,12 @@ def test_a_limit_grows_while_most_of_it_is_in_use_and_no_longer() -> None:
     gate = ConcurrencyGate(80, Random(1))
     at_once(gate)
     before = gate.limit.limit
-    gate.answered(0.1, healthy=True)
+    gate.answered(0.1, NOW, healthy=True)
     assert gate.limit.limit == before + 1, "it was full, and more was asked for"
     while gate.in_flight > 5:
-        gate.answered(0.1, healthy=True)
+        gate.answered(0.1, NOW, healthy=True)
     before = gate.limit.limit
-    gate.answered(0.1, healthy=True)
+    gate.answered(0.1, NOW, healthy=True)
     assert gate.limit.limit == before, "by then nobody missed anything"
 
 

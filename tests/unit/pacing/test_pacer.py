@@ -105,7 +105,7 @@ def test_what_left_for_nothing_does_not_wait_in_line_for_room(yard: Yard) -> Non
     assert yard.a.waiting_at is yard.a.standby
     yard.a.concurrency.limit.change_maximum(5.0)
     for message in returned:
-        yard.a.concurrency.answered(0.1, healthy=True)
+        yard.a.concurrency.answered(0.1, NOW, healthy=True)
         yard.a.give_back(message)
         yard.pacer.go_again(yard.a, message)
     for message in stand_by[:11]:

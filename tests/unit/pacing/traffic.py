@@ -124,14 +124,14 @@ class Traffic:
     def _answer(self, departure: Departure) -> None:
         lane, message = departure.lane, departure.message
         refused = self._is_refused(self._random, self.now - START)
-        is_late = lane.concurrency.answered(self.now - message.departed_at, healthy=not refused)
+        late_by = lane.concurrency.answered(self.now - message.departed_at, self.now, healthy=not refused)
         if refused:
             lane.concurrency.refuse(message.departed_at, None, self.now)
             lane.give_back(message)
             self.pacer.go_again(lane, message)
         else:
             self.accepted.append(departure)
-            lane.accept(message, self.now, is_late=is_late)
+            lane.accept(message, self.now, late_by)
         for gate in lane.gates:
             if gate.waiting:
                 self.pacer.poke(gate, self.now)
