@@ -29,6 +29,7 @@ from dispatcher.domain.fence import Fence
 from dispatcher.domain.job import Job
 from dispatcher.domain.message import Message
 from dispatcher.domain.parking import parked_topics
+from dispatcher.domain.sender_health import SenderHealth
 from dispatcher.domain.settings import Settings
 from dispatcher.engine.driver import Driver
 from dispatcher.engine.pipeline import Pipeline
@@ -38,6 +39,7 @@ from dispatcher.intake.consumer import Intake
 from dispatcher.intake.control import ControlReader
 from dispatcher.intake.recovery import History, Recovered
 from dispatcher.intake.suppressions import SuppressionReader
+from dispatcher.intake.sender_news import SenderNews
 from dispatcher.outcomes.publisher import Publisher
 from dispatcher.outcomes.results import Outcomes
 from dispatcher.telemetry import metrics
@@ -121,6 +123,7 @@ async def run_worker(
             acknowledge=partial(acknowledge, for_intents, topics.control, _name()),
         )
         await control.begin()
+        news = SenderNews(readers[-1], topics.senders, clock, worker.hear)
 
         async def resume(recovered: Recovered, indices: Collection[int]) -> None:
             # Whoever said something while these partitions had no owner was not made to wait for us.
@@ -181,6 +184,7 @@ async def run_worker(
             tasks.create_task(control.follow(), name="control"),
             tasks.create_task(suppressions.follow(), name="suppressions"),
             tasks.create_task(worker.watch_senders(), name="senders"),
+            tasks.create_task(news.follow(), name="sender news"),
             tasks.create_task(reconciler.run(), name="reconciler"),
         ]
         _calm_garbage_collector()
@@ -218,6 +222,7 @@ class Worker:
             fleet=fleet,
             priorities=settings.priorities,
             queue_target=settings.twilio.queue_target,
+            queue_delay=settings.feedback.queue_delay,
             in_doubt_hold_off=settings.twilio.in_doubt_hold_off,
             dedup_horizon=settings.kafka.dedup_horizon,
             requests=RequestMaker(fleet.pools, public_url, settings.twilio.only_number),
@@ -295,6 +300,11 @@ class Worker:
         self.pipeline.senders.obey(number, record)
         self.driver.wake()
 
+    def hear(self, health: SenderHealth) -> None:
+        """Tracking says how a sender's queue at Twilio is."""
+        self.pipeline.senders.hear(health)
+        self.driver.wake()
+
     async def watch_senders(self) -> None:
         """See to it, for ever, that orders about senders end when they are over."""
         while True:
@@ -368,6 +378,7 @@ def topics_of(settings: Settings) -> list[TopicSpec]:
         TopicSpec(name=topics.callbacks, partitions=partitions),
         TopicSpec(name=topics.dead_letters, partitions=partitions, config={"max.message.bytes": str(LARGEST_RECORD)}),
         TopicSpec(name=topics.control, partitions=1, config={"cleanup.policy": "compact"}),
+        TopicSpec(name=topics.senders, partitions=1, config={"cleanup.policy": "compact"}),
         suppressions_topic(settings),
         *(
             TopicSpec(name=name, partitions=partitions, config={"max.message.bytes": str(LARGEST_RECORD)})

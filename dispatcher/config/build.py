@@ -3,6 +3,7 @@
 from typing import Any
 
 from dispatcher.config.sections import (
+    FeedbackSection,
     AccountSection,
     AlertsSection,
     Config,
@@ -13,6 +14,7 @@ from dispatcher.config.sections import (
     SenderSection,
     SimulatorSection,
 )
+from dispatcher.domain.feedback import FeedbackSettings, Rule
 from dispatcher.domain.fleet import (
     DEFAULT_RATES,
     A2PCampaign,
@@ -81,6 +83,7 @@ def settings_of(config: Config) -> Settings:
         simulator=_simulator(config.simulator),
         opt_outs=_opt_outs(config.opt_outs),
         quiet_hours=_quiet_hours(config.quiet_hours),
+        feedback=_feedback(config.feedback),
         content=ContentSettings(
             rules=config.content.rules or {},
             words={category: tuple(words) for category, words in (config.content.words or {}).items()},
@@ -93,6 +96,12 @@ def settings_of(config: Config) -> Settings:
 def _given(section: Section) -> dict[str, Any]:
     """Return the keys that *section* was given, so that the domain's defaults hold for the others."""
     return {key: value for key, value in section if value is not None}
+
+
+def _feedback(section: FeedbackSection) -> FeedbackSettings:
+    given = _given(section)
+    rules = tuple(Rule(**_given(rule.when), deed=rule.do) for rule in given.pop("rules", ()))
+    return FeedbackSettings(**given, rules=rules)
 
 
 def _kafka(section: KafkaSection) -> KafkaSettings:

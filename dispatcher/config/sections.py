@@ -9,10 +9,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dispatcher.config.values import (
+    Above,
     AccountSid,
     ApiKeySid,
     Count,
     Day,
+    DeedText,
     Duration,
     Factor,
     Flag,
@@ -25,6 +27,7 @@ from dispatcher.config.values import (
     Servers,
     Share,
     Size,
+    Span,
     Text,
     TopicName,
     Url,
@@ -175,6 +178,31 @@ class AlertsSection(Section):
     )
     lag: Count | None = Field(None, description="jobs that may wait in Kafka (100000)")
     webhooks: list[AlertWebhookSection] | None = Field(None, description="whom to tell, beside the alerts topic")
+
+
+class WhenSection(Section):
+    """When a rule applies: to each campaign, or each sender, that its deed is about."""
+
+    code: Count = Field(description="Twilio's error code that messages end with, like 30007")
+    share: Above = Field(description='more than this share of those that ended, like ">5%"')
+    of_at_least: Count = Field(description="of at least so many that ended")
+    within: Span = Field(description='within this time, like "5min"')
+
+
+class RuleSection(Section):
+    """Something that is done by itself."""
+
+    when: WhenSection = Field(description="when it is done")
+    do: DeedText = Field(description='"suspend_sender 10min", "rate x0.5", "pause_campaign" or "alert"')
+
+
+class FeedbackSection(Section):
+    """How deliveries act on dispatch; `dispatcher track` has to run for it."""
+
+    queue_delay: Duration | None = Field(
+        None, description="how long a message may lie in its sender's queue at Twilio before the rate is cut (3s)"
+    )
+    rules: list[RuleSection] | None = Field(None, description="what is done when messages end with a code")
 
 
 class MetricsSection(Section):
@@ -372,6 +400,7 @@ class Config(Section):
     )
     content: ContentSection = Field(ContentSection(), description="what a body must not hold")
     alerts: AlertsSection = Field(AlertsSection(), description="what alerts are raised at, and whom to tell")
+    feedback: FeedbackSection = Field(FeedbackSection(), description="how deliveries act on dispatch")
     metrics: MetricsSection | None = Field(None, description="where Prometheus reads us")
     tracking: TrackingSection = Field(TrackingSection(), description="how deliveries are followed")
     simulator: SimulatorSection = Field(SimulatorSection(), description="how Twilio's stand-in behaves")

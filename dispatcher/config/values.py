@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import PlainValidator, WithJsonSchema
 
 from dispatcher.domain.duration import parse_duration
+from dispatcher.domain.feedback import Deed
 from dispatcher.domain.fleet import Secret
 from dispatcher.domain.hours import Hours
 from dispatcher.domain.rate import Rate
@@ -91,6 +92,21 @@ def _share(value: object) -> float:
     if match is None or float(match[1]) > 100:  # noqa: PLR2004 - percent
         raise ValueError(f'"{text}" is no share; write "0%" to "100%"')
     return float(match[1]) / 100
+
+
+def _above(value: object) -> float:
+    return _share(_with_unit(value).removeprefix(">").strip())
+
+
+def _span(value: object) -> int:
+    seconds = _duration(value)
+    if seconds != int(seconds) or not seconds <= 3600:  # noqa: PLR2004 - an hour of seconds is kept for each rule
+        raise ValueError(f'"{value}" cannot be counted over; write whole seconds up to "1h"')
+    return int(seconds)
+
+
+def _deed(value: object) -> Deed:
+    return Deed.parse(_text(value))
 
 
 def _size(value: object) -> int:
@@ -250,6 +266,13 @@ WholeSeconds = Annotated[int, PlainValidator(_whole_seconds), _pattern(_DURATION
 Validity = Annotated[float, PlainValidator(_validity), _pattern(_DURATION_PATTERN)]
 Size = Annotated[int, PlainValidator(_size), _pattern(r"\d+\s*(KiB|MiB|GiB)")]
 Share = Annotated[float, PlainValidator(_share), _pattern(r"\d+(\.\d+)?\s*%")]
+Above = Annotated[float, PlainValidator(_above), _pattern(r">?\s*\d+(\.\d+)?\s*%")]
+Span = Annotated[int, PlainValidator(_span), _pattern(_DURATION_PATTERN)]
+DeedText = Annotated[
+    Deed,
+    PlainValidator(_deed),
+    _pattern(r"suspend_sender\s+\S+|rate\s+x\s*0?\.\d+(\s+\S+)?|pause_campaign|alert"),
+]
 WholeNumber = Annotated[int, PlainValidator(_whole_number), _or_variable(type="integer", minimum=0)]
 Count = Annotated[int, PlainValidator(_count), _or_variable(type="integer", minimum=1)]
 Factor = Annotated[float, PlainValidator(_factor), _or_variable(type="number", exclusiveMinimum=0)]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from dispatcher.domain.callback import Language, Word
+from dispatcher.domain.feedback import FeedbackSettings
 from dispatcher.domain.fleet import Fleet, PriorityClass, Secret
 from dispatcher.domain.quiet_hours import QuietHoursSettings
 from dispatcher.domain.rate import Rate
@@ -184,3 +185,4 @@ class Settings:
     content: ContentSettings = field(default_factory=ContentSettings)
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    feedback: FeedbackSettings = field(default_factory=FeedbackSettings)

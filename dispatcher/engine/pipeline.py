@@ -77,6 +77,7 @@ class Pipeline:
         fleet: Fleet,
         priorities: tuple[PriorityClass, ...],
         queue_target: float,
+        queue_delay: float,
         in_doubt_hold_off: float,
         dedup_horizon: float,
         requests: RequestMaker,
@@ -115,6 +116,7 @@ class Pipeline:
             self.placement,
             clock,
             numbers=frozenset(fleet.senders),
+            queue_delay=queue_delay,
             stranded=self._refuse_stranded,
         )
         self.doubts = Doubts(
@@ -494,6 +496,7 @@ class Pipeline:
                 self._quarantine(lane.sender, verdict, now)
                 self._by_another(message, lane, verdict, barred=True)
             case Reaction.WAIT_FOR_SENDER:
+                self.senders.refused(lane.sender.number)
                 self._quarantine(lane.sender, verdict, now)
                 self._by_another(message, lane, verdict)
             case Reaction.CLOSE_COUNTRY:

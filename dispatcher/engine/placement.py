@@ -33,7 +33,7 @@ class Placement:
         self.router = Router(
             fleet,
             self.health,
-            weight=lambda sender: _capacity(hierarchy, sender),
+            weight=lambda sender: capacity(hierarchy, sender.number),
             wait=lambda sender, message: hierarchy.lane(sender, message.job.carrier).wait(message.priority),
         )
         # The lanes of each pool that were too full for a message when it was placed, oldest first.
@@ -149,7 +149,7 @@ class Placement:
             self._pacer.visit(lane, until)  # it may have nothing of its own then, and others too much
 
 
-def _capacity(hierarchy: Hierarchy, sender: Sender) -> float:
-    """Return what *sender* can send a second: of a number with a lane for each carrier, what these make together."""
-    lanes = list(hierarchy.lanes_of(sender.number))
+def capacity(hierarchy: Hierarchy, number: str) -> float:
+    """Return what the sender with *number* can send a second: of a number with a lane for each carrier, what these make together."""
+    lanes = list(hierarchy.lanes_of(number))
     return sum(lane.rate for lane in lanes[: max(1, len(lanes) - 1)])

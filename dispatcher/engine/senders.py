@@ -9,8 +9,10 @@ import structlog
 from dispatcher.clock import Clock
 from dispatcher.domain.control import SenderRecord
 from dispatcher.domain.message import Message
+from dispatcher.domain.sender_health import SenderHealth
 from dispatcher.domain.standing import Standing, standing
-from dispatcher.engine.placement import Placement
+from dispatcher.engine.placement import Placement, capacity
+from dispatcher.feedback.control import RateControl
 from dispatcher.pacing.hierarchy import Hierarchy
 from dispatcher.telemetry import metrics
 
@@ -31,6 +33,7 @@ class Senders:
         clock: Clock,
         *,
         numbers: frozenset[str],
+        queue_delay: float,
         stranded: Callable[[list[Message]], None],
     ) -> None:
         self._hierarchy = hierarchy
@@ -40,8 +43,9 @@ class Senders:
         self._stranded = stranded
         self._records: dict[str, SenderRecord] = {}
         self._standings: dict[str, Standing] = {}
-        # At which factor of its rate feedback holds a sender, where that is below 1.
-        self.feedback: dict[str, float] = {}
+        self._controls = {
+            number: RateControl(rate=capacity(hierarchy, number), target=queue_delay) for number in numbers
+        }
 
     def obey(self, number: str, record: SenderRecord | None) -> None:
         """From now on *record* holds for the sender with *number*; None: nothing is said about it."""
@@ -50,17 +54,24 @@ class Senders:
         self._records[number] = record or SenderRecord()
         self._apply(number, self._clock.now())
 
-    def slow_down(self, number: str, factor: float) -> None:
-        """Feedback leaves the sender with *number* so much of its rate; 1 is all of it."""
-        if number in self._numbers:
-            self.feedback[number] = factor
-            self._apply(number, self._clock.now())
+    def hear(self, health: SenderHealth) -> None:
+        """Tracking says how a sender's queue at Twilio is: its rate is cut when that is too long, and comes back."""
+        if (control := self._controls.get(health.sender)) is not None:
+            control.hear(health, self._clock.monotonic())
+            self._apply(health.sender, self._clock.now())
+
+    def refused(self, number: str) -> None:
+        """Twilio's queue of the sender with *number* is full."""
+        self._controls[number].refused(self._clock.monotonic())
+        self._apply(number, self._clock.now())
 
     def look(self) -> None:
-        """See which orders are over, or come to their next step."""
+        """See which orders are over, or come to their next step, and of whom nothing has been heard for long."""
         now = self._clock.now()
-        for number in list(self._records):
-            self._apply(number, now)
+        for number, control in self._controls.items():
+            if number in self._records or control.factor < 1:
+                control.silent(self._clock.monotonic())
+                self._apply(number, now)
 
     def _apply(self, number: str, now: datetime) -> None:
         record = self._records.get(number, SenderRecord())
@@ -74,9 +85,11 @@ class Senders:
             )
             self._stranded(self._placement.suspend(number, self._until(stands, now), self._clock.monotonic()))
         self._standings[number] = stands
-        factor = min(stands.factor, self.feedback.get(number, 1.0))
+        fed_back = self._controls[number].factor
+        factor = min(stands.factor, fed_back)
         if factor != self._hierarchy.own_factor(number):
-            log.info("sender's rate changed", sender=number, factor=round(factor, 3), order=str(record.cut or ""))
+            why = "its queue at Twilio" if fed_back < stands.factor else str(record.cut or "its order ends in steps")
+            log.info("sender's rate changed", sender=number, factor=round(factor, 3), because=why)
             metrics.RATE_FACTOR.labels(number).set(factor)
             self._hierarchy.scale(number, factor, self._clock.monotonic())
 

@@ -75,6 +75,13 @@ RATE_FACTOR = Gauge(
     registry=registry,
 )
 
+RULES_APPLIED = Counter(
+    "dispatcher_feedback_rules_applied",
+    "Times that a rule of the config acted, by what it did: suspend_sender, rate, pause_campaign, alert.",
+    ["deed"],
+    registry=registry,
+)
+
 # Delivery
 IN_FLIGHT = Gauge(
     "dispatcher_requests_in_flight", "Requests to Twilio without an answer yet, now.", ["account"], registry=registry

@@ -141,6 +141,7 @@ class Stage:
             fleet=fleet,
             priorities=tuple(priorities),
             queue_target=1.0,
+            queue_delay=3.0,
             in_doubt_hold_off=25.0,
             dedup_horizon=600.0,
             requests=RequestMaker(fleet.pools, public_url),
