@@ -36,12 +36,16 @@ async def follow_rules(
     counted is of the past, and nothing is done about that.
     """
     judge = Judge(settings.feedback.rules)
+
+    def at_present(scope: Scope, span: int) -> Counts:
+        return counts(scope, span, clock.epoch())
+
     while True:
         await clock.sleep(LOOK_EVERY)
         if not is_current():
             continue
         now = clock.epoch()
-        for finding in list(judge.judge(scopes(now), lambda scope, span: counts(scope, span, now), now)):
+        for finding in list(judge.judge(scopes(now), at_present, now)):
             try:
                 await _act(settings, clock, finding)
             except KafkaUnavailableError as error:

@@ -15,6 +15,7 @@ from prometheus_client import generate_latest
 from dispatcher.alerts.rules import spans_of
 from dispatcher.alerts.webhooks import Webhooks
 from dispatcher.app.alerting import Alerting
+from dispatcher.app.feedback import follow_rules
 from dispatcher.app.metrics import serve_page
 from dispatcher.clock import Clock
 from dispatcher.delivery.control_plane import ControlPlane, Fetched
@@ -48,6 +49,7 @@ async def run_tracker(settings: Settings, clock: Clock, stop: asyncio.Event) -> 
         stack.push_async_callback(thread.do, view.close)
         alerts = settings.alerts
         insight = Insight(await thread.do(view.queued), (*spans_of(alerts), alerts.stalled_after))
+        insight = Insight(await thread.do(view.queued), {rule.within for rule in settings.feedback.rules})
         http = await stack.enter_async_context(
             open_http(
                 settings.twilio.transport,
@@ -109,6 +111,21 @@ async def run_tracker(settings: Settings, clock: Clock, stop: asyncio.Event) -> 
         await follower.run(lambda: _kafka(settings, None, alerting), stop)
         for task in background:
             task.cancel()
+        polling = tasks.create_task(poller.run(), name="poller")
+        acting = tasks.create_task(
+            follow_rules(
+                settings,
+                clock,
+                scopes=insight.recent.scopes,
+                counts=insight.recent.counts,
+                is_current=lambda: follower.is_current,
+            ),
+            name="feedback",
+        )
+        log.info("tracking", view=str(tracking.database), kafka=settings.kafka.bootstrap_servers)
+        await follower.run(lambda: _kafka(settings), stop)
+        polling.cancel()
+        acting.cancel()
     log.info("stopped; what was read is in the view")
 
 

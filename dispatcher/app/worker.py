@@ -38,8 +38,8 @@ from dispatcher.intake.callbacks import CallbackLog
 from dispatcher.intake.consumer import Intake
 from dispatcher.intake.control import ControlReader
 from dispatcher.intake.recovery import History, Recovered
-from dispatcher.intake.suppressions import SuppressionReader
 from dispatcher.intake.sender_news import SenderNews
+from dispatcher.intake.suppressions import SuppressionReader
 from dispatcher.outcomes.publisher import Publisher
 from dispatcher.outcomes.results import Outcomes
 from dispatcher.telemetry import metrics
@@ -97,8 +97,8 @@ async def run_worker(
         # Intents of a worker that was frozen harm nobody; outcomes would be second ones.
         fenced = FencedProducer(lambda: make_producer(kafka), lambda: fence.is_open(clock.monotonic()), clock)
         for_outcomes = await stack.enter_async_context(running(fenced, kafka))
-        # Consumers of no group: for the control topic, the past, the callbacks, where the jobs end, suppressions.
-        readers = [await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(5)]
+        # Of no group: for the control topic, the past, the callbacks, where the jobs end, suppressions, senders.
+        readers = [await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(6)]
         http = await stack.enter_async_context(
             open_http(
                 settings.twilio.transport,
@@ -123,7 +123,7 @@ async def run_worker(
             acknowledge=partial(acknowledge, for_intents, topics.control, _name()),
         )
         await control.begin()
-        news = SenderNews(readers[-1], topics.senders, clock, worker.hear)
+        news = SenderNews(readers[5], topics.senders, clock, worker.hear)
 
         async def resume(recovered: Recovered, indices: Collection[int]) -> None:
             # Whoever said something while these partitions had no owner was not made to wait for us.

@@ -3,10 +3,10 @@
 from typing import Any
 
 from dispatcher.config.sections import (
-    FeedbackSection,
     AccountSection,
     AlertsSection,
     Config,
+    FeedbackSection,
     KafkaSection,
     OptOutsSection,
     QuietHoursSection,

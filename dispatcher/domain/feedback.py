@@ -23,11 +23,10 @@ class Deed:
     @classmethod
     def parse(cls, text: str) -> "Deed":
         """Return what *text* stands for; `ValueError` with what would be right."""
-        match text.strip():
-            case "pause_campaign":
-                return cls(what="pause_campaign")
-            case "alert":
-                return cls(what="alert")
+        if text.strip() == "pause_campaign":
+            return cls(what="pause_campaign")
+        if text.strip() == "alert":
+            return cls(what="alert")
         if (rest := _SUSPEND.fullmatch(text.strip())) and (seconds := parse_duration(rest[1])):
             return cls(what="suspend_sender", seconds=seconds)
         if (cut := _RATE.fullmatch(text.strip())) and float(cut[1]):

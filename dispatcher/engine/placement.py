@@ -150,6 +150,6 @@ class Placement:
 
 
 def capacity(hierarchy: Hierarchy, number: str) -> float:
-    """Return what the sender with *number* can send a second: of a number with a lane for each carrier, what these make together."""
+    """Return what the sender with *number* can send a second: all its lanes, where each has a carrier."""
     lanes = list(hierarchy.lanes_of(number))
     return sum(lane.rate for lane in lanes[: max(1, len(lanes) - 1)])

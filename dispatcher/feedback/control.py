@@ -4,7 +4,7 @@ The model of that queue (`pacing/queue_model.py`) believes the configured rate. 
 callbacks tell, and only as late as the queue is long.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dispatcher.domain.sender_health import DELAY_SPAN, SenderHealth
 
@@ -12,10 +12,13 @@ from dispatcher.domain.sender_health import DELAY_SPAN, SenderHealth
 CUT = 0.7
 BELOW_DRAIN = 0.9
 LEAST = 0.02
-# Steps back to the configured rate, and the seconds between two of them.
+# Steps back to the configured rate, and the seconds between two of them: with care above what was seen to drain, since
+# a queue that grows again is noticed only as late as it is long.
 STEP = 1.25
+CAREFUL_STEP = 1.1
 STEP_EVERY = 5.0
-# What a cut brings is seen only when what lies in the queue has left it, and so many seconds later.
+# What a cut brings is seen only when what lies in the queue has left it (that is longer than what has left it says,
+# twice at most), and so many seconds later.
 MEASURED_AFTER = 5.0
 # Without news for so long nobody measures any more, and the rate comes back in steps.
 SILENCE = 60.0
@@ -35,7 +38,9 @@ class RateControl:
     factor: float = 1.0
     _rests_until: float = 0.0
     _heard_at: float = 0.0
-    _complaints: int = field(default=0)
+    _complaints: int = 0
+    _delay: float = 0.0
+    _drained: float = 1.0
 
     def hear(self, health: SenderHealth, now: float) -> float:
         """Take in what tracking says at *now*; return the factor that holds from now on."""
@@ -44,10 +49,13 @@ class RateControl:
         complained, self._complaints = complaints > self._complaints, complaints
         delay = health.queue_delay
         is_too_long = delay is not None and delay > self.target
+        is_shrinking, self._delay = (delay or 0.0) < self._delay, delay or 0.0
         if is_too_long or complained:
-            if now >= self._rests_until:
-                drained = health.left_segments / DELAY_SPAN / self.rate if is_too_long else 1.0
-                self._cut(min(self.factor * CUT, drained * BELOW_DRAIN), now + MEASURED_AFTER + (delay or 0.0))
+            if now >= self._rests_until and (complained or not is_shrinking):
+                if is_too_long:
+                    self._drained = health.left_segments / DELAY_SPAN / self.rate
+                factor = min(self.factor * CUT, self._drained * BELOW_DRAIN)
+                self._cut(factor, now + MEASURED_AFTER + 2 * self._delay)
         elif delay is not None or not health.queued_segments:
             self._step_back(now)
         return self.factor
@@ -71,5 +79,6 @@ class RateControl:
 
     def _step_back(self, now: float) -> None:
         if self.factor < 1.0 and now >= self._rests_until:
-            self.factor = min(1.0, self.factor * STEP)
+            below = self.factor * STEP <= self._drained * BELOW_DRAIN
+            self.factor = min(1.0, self.factor * (STEP if below else CAREFUL_STEP))
             self._rests_until = now + STEP_EVERY

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from dispatcher.domain.control import Cut, Order, SenderRecord
+from dispatcher.domain.counts import Counts
 from dispatcher.domain.fleet import CARRIERS
-from tests.unit.engine.stage import Stage
+from dispatcher.domain.sender_health import SenderHealth
+from tests.unit.engine.stage import Stage, accepted, declined
 from tests.unit.pacing.making import make_fleet, make_sender
 
 
@@ -112,19 +114,38 @@ def test_the_numbers_of_a_10dlc_campaign_are_cut_together() -> None:
     assert sum(run(stage, 10).values()) == pytest.approx(99, abs=4)
 
 
+def health(stage: Stage, number: str = "72345", **known: Any) -> SenderHealth:
+    usual = {"queue_delay_p95": None, "delays": 100, "queued_messages": 0, "queued_segments": 0, "counts": Counts()}
+    at = stage.clock.now().isoformat()
+    return SenderHealth(sender=number, at=at, **usual | {"left_segments": 500, "queue_delay": 0.5} | known)
+
+
 def test_feedback_and_orders_leave_the_lower_of_both() -> None:
     stage = Stage(make_fleet([make_sender("72345", 100)]))
     fill(stage)
-    stage.pipeline.senders.slow_down("72345", 0.25)
-    say(stage, cut=cut(stage, 0.5))
-    assert run(stage, 10)["72345"] == pytest.approx(247, abs=4)
-    stage.pipeline.senders.slow_down("72345", 1.0)
-    assert run(stage, 10)["72345"] == pytest.approx(495, abs=4)
+    stage.pipeline.senders.hear(health(stage, queue_delay=4.0, left_segments=300))
+    assert run(stage, 5)["72345"] == pytest.approx(5 * 99 * 0.27, abs=4)
+    say(stage, cut=cut(stage, 0.1))
+    assert run(stage, 10)["72345"] == pytest.approx(99, abs=4)
+    say(stage)
+    for _ in range(20):
+        stage.pipeline.senders.hear(health(stage))
+        run(stage, 5)
+    fill(stage, 1000)
+    assert run(stage, 5)["72345"] == pytest.approx(495, abs=6)
+
+
+def test_a_full_queue_at_twilio_slows_its_sender_down_after_its_quarantine() -> None:
+    answers = iter([declined(21611, 429)])
+    stage = Stage(make_fleet([make_sender("72345", 100)]), twilio=lambda one: next(answers, None) or accepted(one))
+    fill(stage)
+    run(stage, 31)
+    assert run(stage, 5)["72345"] == pytest.approx(5 * 99 * 0.7, abs=6)
 
 
 def test_what_is_said_of_a_sender_of_another_config_is_nothing_to_us() -> None:
     stage = two()
     say(stage, "99999", suspension=order(stage))
-    stage.pipeline.senders.slow_down("99999", 0.5)
+    stage.pipeline.senders.hear(health(stage, "99999", queue_delay=60.0))
     fill(stage, 10)
     assert sum(run(stage, 2).values()) == 10
