@@ -48,8 +48,8 @@ async def run_tracker(settings: Settings, clock: Clock, stop: asyncio.Event) -> 
         view = await thread.do(View, tracking.database, poll_after=tracking.poll_after)
         stack.push_async_callback(thread.do, view.close)
         alerts = settings.alerts
-        insight = Insight(await thread.do(view.queued), (*spans_of(alerts), alerts.stalled_after))
-        insight = Insight(await thread.do(view.queued), {rule.within for rule in settings.feedback.rules})
+        spans = (*spans_of(alerts), alerts.stalled_after, *(rule.within for rule in settings.feedback.rules))
+        insight = Insight(await thread.do(view.queued), spans)
         http = await stack.enter_async_context(
             open_http(
                 settings.twilio.transport,
@@ -103,6 +103,16 @@ async def run_tracker(settings: Settings, clock: Clock, stop: asyncio.Event) -> 
             tasks.create_task(poller.run(), name="poller"),
             tasks.create_task(webhooks.run(), name="alert-webhooks"),
             tasks.create_task(alerting.follow(), name="alerts-follower"),
+            tasks.create_task(
+                follow_rules(
+                    settings,
+                    clock,
+                    scopes=insight.recent.scopes,
+                    counts=insight.recent.counts,
+                    is_current=lambda: follower.is_current,
+                ),
+                name="feedback",
+            ),
         ]
         tasks.create_task(
             scribe.run(lambda: _kafka(settings, f"{settings.kafka.group_id}-opt-outs"), stop), name="scribe"
@@ -111,21 +121,6 @@ async def run_tracker(settings: Settings, clock: Clock, stop: asyncio.Event) -> 
         await follower.run(lambda: _kafka(settings, None, alerting), stop)
         for task in background:
             task.cancel()
-        polling = tasks.create_task(poller.run(), name="poller")
-        acting = tasks.create_task(
-            follow_rules(
-                settings,
-                clock,
-                scopes=insight.recent.scopes,
-                counts=insight.recent.counts,
-                is_current=lambda: follower.is_current,
-            ),
-            name="feedback",
-        )
-        log.info("tracking", view=str(tracking.database), kafka=settings.kafka.bootstrap_servers)
-        await follower.run(lambda: _kafka(settings), stop)
-        polling.cancel()
-        acting.cancel()
     log.info("stopped; what was read is in the view")
 
 
