@@ -11,7 +11,8 @@ from dispatcher.control.progress import Progress, count_results
 from dispatcher.domain.control import CampaignRecord, Order
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.settings import Settings
-from dispatcher.transport.kafka import TopicSpec, ensure_topics, make_admin, make_consumer, running
+from dispatcher.transport.kafka import ensure_topics, make_admin, make_consumer, running
+from dispatcher.transport.topics import topic
 
 Change = Callable[[str, CampaignRecord, Order], CampaignRecord]
 
@@ -70,7 +71,7 @@ async def show_campaign(settings: Settings, clock: Clock, name: str, *, progress
     async with open_board(settings, clock) as board, running(make_consumer(kafka, group=False), kafka) as consumer:
         record = known(board, name)
         async with running(make_admin(kafka), kafka) as admin:
-            await ensure_topics(admin, kafka, [TopicSpec(name=results, partitions=kafka.partitions)])
+            await ensure_topics(admin, kafka, [topic(settings, results)])
         begun = record.begun
         found = await count_results(
             consumer,

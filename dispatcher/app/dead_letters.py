@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from dispatcher.app.worker import topics_of
 from dispatcher.clock import Clock
 from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.settings import Settings
 from dispatcher.transport.kafka import KafkaError, ensure_topics, make_admin, make_consumer, make_producer, running
 from dispatcher.transport.reading import read_through
+from dispatcher.transport.topics import topic
 
 REPLAYED = "replayed"
 REPLAYED_FROM = "replayed-from"
@@ -164,8 +164,7 @@ async def _topic(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
     try:
         async with AsyncExitStack() as stack:
             admin = await stack.enter_async_context(running(make_admin(kafka), kafka))
-            of_letters = [spec for spec in topics_of(settings) if spec.name == settings.topics.dead_letters]
-            await ensure_topics(admin, kafka, of_letters)
+            await ensure_topics(admin, kafka, [topic(settings, settings.topics.dead_letters)])
             producer = await stack.enter_async_context(running(make_producer(kafka), kafka))
             yield producer, await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
     except KafkaError as error:

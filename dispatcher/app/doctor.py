@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from dispatcher.app.worker import topics_of
 from dispatcher.clock import Clock
 from dispatcher.delivery.control_plane import ControlPlane
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.settings import Settings
 from dispatcher.transport.http import open_http
 from dispatcher.transport.kafka import make_admin, running, topics_to_make
+from dispatcher.transport.topics import topics_of_worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ async def _kafka(settings: Settings) -> Finding:
     subject = f"Kafka at {settings.kafka.bootstrap_servers}"
     try:
         async with running(make_admin(settings.kafka), settings.kafka) as admin:
-            missing = await topics_to_make(admin, topics_of(settings))
+            missing = await topics_to_make(admin, topics_of_worker(settings))
     except DispatcherError as error:
         return Finding(subject=subject, trouble=str(error))
     if missing and not settings.kafka.create_topics:

@@ -14,7 +14,8 @@ from dispatcher.clock import Clock
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.settings import Settings
 from dispatcher.telemetry.metrics import registry
-from dispatcher.transport.kafka import TopicSpec, ensure_topics, make_admin, make_producer, running
+from dispatcher.transport.kafka import ensure_topics, make_admin, make_producer, running
+from dispatcher.transport.topics import topic
 from dispatcher.webhooks.outbox import Outbox
 from dispatcher.webhooks.server import Webhooks, open_webhooks
 from dispatcher.webhooks.signature import Signatures
@@ -88,9 +89,8 @@ async def _drain(outbox: Outbox, spool: Spool) -> None:
 async def _producer(settings: Settings) -> AsyncIterator[Any]:
     """Open a producer, its topic made; close it in bounded time, since a dead broker would hold it up for long."""
     kafka = settings.kafka
-    topic = TopicSpec(name=settings.topics.callbacks, partitions=kafka.partitions)
     async with running(make_admin(kafka), kafka) as admin:
-        await ensure_topics(admin, kafka, [topic])
+        await ensure_topics(admin, kafka, [topic(settings, settings.topics.callbacks)])
     async with asyncio.timeout(None) as closing, running(make_producer(kafka), kafka) as producer:
         try:
             yield producer

@@ -10,7 +10,6 @@ from typing import Any, Self, TextIO, get_args
 
 import msgspec
 
-from dispatcher.app.worker import suppressions_topic
 from dispatcher.clock import Clock
 from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.phone import is_e164
@@ -26,6 +25,7 @@ from dispatcher.domain.suppression import (
 )
 from dispatcher.transport.kafka import KafkaError, ensure_topics, make_admin, make_consumer, make_producer, running
 from dispatcher.transport.reading import read_through
+from dispatcher.transport.topics import topic
 
 COLUMNS = ("number", "scope", "reason", "since", "source")
 _REASONS: tuple[SuppressionReason, ...] = get_args(SuppressionReason)
@@ -118,7 +118,7 @@ async def _topic(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
     try:
         async with AsyncExitStack() as stack:
             admin = await stack.enter_async_context(running(make_admin(kafka), kafka))
-            await ensure_topics(admin, kafka, [suppressions_topic(settings)])
+            await ensure_topics(admin, kafka, [topic(settings, settings.topics.suppressions)])
             producer = await stack.enter_async_context(running(make_producer(kafka), kafka))
             yield producer, await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
     except KafkaError as error:

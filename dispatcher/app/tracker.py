@@ -20,7 +20,6 @@ from dispatcher.app.metrics import serve_page
 from dispatcher.clock import Clock
 from dispatcher.delivery.control_plane import ControlPlane, Fetched
 from dispatcher.domain.settings import Settings
-from dispatcher.domain.topics import Topics
 from dispatcher.optouts.decide import Decider
 from dispatcher.optouts.scribe import Scribe
 from dispatcher.telemetry import metrics
@@ -31,7 +30,8 @@ from dispatcher.tracking.view import View
 from dispatcher.tracking.writing import Entry
 from dispatcher.transport.exchange import Send
 from dispatcher.transport.http import open_http
-from dispatcher.transport.kafka import TopicSpec, ensure_topics, make_admin, make_consumer, make_producer, running
+from dispatcher.transport.kafka import ensure_topics, make_admin, make_consumer, make_producer, running
+from dispatcher.transport.topics import topics_of_tracker
 
 log = structlog.get_logger()
 
@@ -124,19 +124,6 @@ async def run_tracker(settings: Settings, clock: Clock, stop: asyncio.Event) -> 
     log.info("stopped; what was read is in the view")
 
 
-def topics_of(topics: Topics, partitions: int) -> list[TopicSpec]:
-    """Return the topics that a tracker reads and writes."""
-    return [
-        TopicSpec(name=topics.callbacks, partitions=partitions),
-        TopicSpec(name=topics.results, partitions=partitions),
-        TopicSpec(name=topics.deliveries, partitions=partitions),
-        TopicSpec(name=topics.senders, partitions=1, config={"cleanup.policy": "compact"}),
-        TopicSpec(name=topics.alerts, partitions=1, config={"cleanup.policy": "compact"}),
-        TopicSpec(name=topics.control, partitions=1, config={"cleanup.policy": "compact"}),
-        TopicSpec(name=topics.suppressions, partitions=partitions, config={"cleanup.policy": "compact"}),
-    ]
-
-
 @asynccontextmanager
 async def _kafka(
     settings: Settings, group: str | None, alerting: Alerting | None = None
@@ -147,7 +134,7 @@ async def _kafka(
     """
     kafka = replace(settings.kafka, group_id=group or settings.kafka.group_id)
     async with running(make_admin(kafka), kafka) as admin:
-        await ensure_topics(admin, kafka, topics_of(settings.topics, kafka.partitions))
+        await ensure_topics(admin, kafka, topics_of_tracker(settings))
     async with (
         running(make_consumer(kafka, group=group is not None), kafka) as consumer,
         asyncio.timeout(None) as closing,

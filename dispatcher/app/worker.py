@@ -47,15 +47,14 @@ from dispatcher.transport.exchange import Send
 from dispatcher.transport.fenced_producer import FencedProducer
 from dispatcher.transport.http import open_http
 from dispatcher.transport.kafka import (
-    LARGEST_RECORD,
     SESSION_TIMEOUT,
-    TopicSpec,
     ensure_topics,
     make_admin,
     make_consumer,
     make_producer,
     running,
 )
+from dispatcher.transport.topics import topics_of_worker
 
 if TYPE_CHECKING:
     from dispatcher.delivery.control_plane import ControlPlane
@@ -64,8 +63,6 @@ log = structlog.get_logger()
 
 # The lease ends so many seconds before the group would give our partitions away.
 LEASE_MARGIN = 4.0
-# A page is needed for as long as a job of it is unsettled: minutes.
-JOURNAL_RETENTION = str(24 * 3600 * 1000)
 # Requests in flight get this long to come back before partitions are given up: longer than a request may take, and
 # shorter than the group waits (transport.kafka.REBALANCE_TIMEOUT).
 DRAIN_TIMEOUT = 25.0
@@ -91,7 +88,7 @@ async def run_worker(
     fence = Fence(SESSION_TIMEOUT - LEASE_MARGIN)
     async with AsyncExitStack() as stack:
         admin = await stack.enter_async_context(running(make_admin(kafka), kafka))
-        await ensure_topics(admin, kafka, topics_of(settings))
+        await ensure_topics(admin, kafka, topics_of_worker(settings))
         # A producer has one request in flight: intents, for which messages wait, must not wait for outcomes.
         for_intents = await stack.enter_async_context(running(make_producer(kafka), kafka))
         # Intents of a worker that was frozen harm nobody; outcomes would be second ones.
@@ -359,32 +356,6 @@ async def acknowledge(producer: Any, topic: str, name: str, before: int) -> None
     await producer.send_and_wait(
         topic, key=f"{WORKER}{name}".encode(), value=encode(Applied(before=before)), partition=0
     )
-
-
-def suppressions_topic(settings: Settings) -> TopicSpec:
-    """Return the topic of those who must not be texted, which workers read and others write."""
-    config = {"cleanup.policy": "compact"}
-    return TopicSpec(name=settings.topics.suppressions, partitions=settings.kafka.partitions, config=config)
-
-
-def topics_of(settings: Settings) -> list[TopicSpec]:
-    """Return the topics that a worker reads and writes."""
-    partitions = settings.kafka.partitions
-    topics = settings.topics
-    return [
-        *(TopicSpec(name=priority.topic, partitions=partitions) for priority in settings.priorities),
-        TopicSpec(name=topics.results, partitions=partitions),
-        TopicSpec(name=topics.journal, partitions=partitions, config={"retention.ms": JOURNAL_RETENTION}),
-        TopicSpec(name=topics.callbacks, partitions=partitions),
-        TopicSpec(name=topics.dead_letters, partitions=partitions, config={"max.message.bytes": str(LARGEST_RECORD)}),
-        TopicSpec(name=topics.control, partitions=1, config={"cleanup.policy": "compact"}),
-        TopicSpec(name=topics.senders, partitions=1, config={"cleanup.policy": "compact"}),
-        suppressions_topic(settings),
-        *(
-            TopicSpec(name=name, partitions=partitions, config={"max.message.bytes": str(LARGEST_RECORD)})
-            for name in parked_topics(topics.parked)
-        ),
-    ]
 
 
 def _calm_garbage_collector() -> None:

@@ -6,11 +6,11 @@ from dataclasses import fields, replace
 
 import structlog
 
-from dispatcher.app.worker import topics_of
 from dispatcher.domain.fleet import PriorityClass
 from dispatcher.domain.settings import ContentSettings, Settings
 from dispatcher.domain.topics import Topics
 from dispatcher.transport.kafka import KafkaError, delete_group, ensure_topics, make_admin, running
+from dispatcher.transport.topics import topics_of_worker
 
 log = structlog.get_logger()
 
@@ -41,9 +41,9 @@ def apart(settings: Settings, name: str) -> Settings:
 @asynccontextmanager
 async def made(settings: Settings) -> AsyncIterator[None]:
     """Make the topics of *settings*, and remove them and the group at the end, whatever happened meanwhile."""
-    names = [spec.name for spec in topics_of(settings)]
+    names = [spec.name for spec in topics_of_worker(settings)]
     async with running(make_admin(settings.kafka), settings.kafka) as admin:
-        await ensure_topics(admin, settings.kafka, topics_of(settings))
+        await ensure_topics(admin, settings.kafka, topics_of_worker(settings))
         try:
             yield
         finally:

@@ -25,7 +25,6 @@ from dispatcher.domain.settings import Settings
 from dispatcher.transport.kafka import (
     KafkaError,
     TopicPartition,
-    TopicSpec,
     ensure_topics,
     group_members,
     make_admin,
@@ -33,6 +32,7 @@ from dispatcher.transport.kafka import (
     make_producer,
     running,
 )
+from dispatcher.transport.topics import topic
 
 # Seconds within which Kafka answers: longer than a broker that was killed takes to come back.
 ANSWER_TIMEOUT = 60.0
@@ -49,8 +49,7 @@ async def open_board(settings: Settings, clock: Clock) -> AsyncIterator["Board"]
     try:
         async with AsyncExitStack() as stack:
             admin = await stack.enter_async_context(running(make_admin(kafka), kafka))
-            spec = TopicSpec(name=settings.topics.control, partitions=1, config={"cleanup.policy": "compact"})
-            await ensure_topics(admin, kafka, [spec])
+            await ensure_topics(admin, kafka, [topic(settings, settings.topics.control)])
             producer = await stack.enter_async_context(running(make_producer(kafka), kafka))
             consumer = await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
             board = Board(settings, clock, admin=admin, producer=producer, consumer=consumer)

@@ -27,13 +27,13 @@ from dispatcher.publishing.survey import Survey, fingerprint
 from dispatcher.transport.kafka import (
     KafkaError,
     TopicPartition,
-    TopicSpec,
     ensure_topics,
     make_admin,
     make_consumer,
     make_producer,
     running,
 )
+from dispatcher.transport.topics import topic
 
 _ROWS_BETWEEN_REPORTS = 2000
 # How often the loop turns until aiokafka has written a batch to its socket.
@@ -98,8 +98,8 @@ async def _connected(
                 admin,
                 kafka,
                 [
-                    TopicSpec(name=campaign.priority.topic, partitions=kafka.partitions),
-                    TopicSpec(name=settings.topics.control, partitions=1, config={"cleanup.policy": "compact"}),
+                    topic(settings, campaign.priority.topic),
+                    topic(settings, settings.topics.control),
                 ],
             )
             producer = await stack.enter_async_context(running(make_producer(kafka), kafka))

@@ -1,9 +1,9 @@
 from dataclasses import fields
 from pathlib import Path
 
-from dispatcher.app.worker import topics_of
 from dispatcher.bench.topics import apart
 from dispatcher.config.load import load
+from dispatcher.transport.topics import topics_of_worker
 
 STAGING = Path(__file__).parents[3] / "configs" / "staging.yaml"
 
@@ -11,8 +11,8 @@ STAGING = Path(__file__).parents[3] / "configs" / "staging.yaml"
 def test_nothing_of_the_stagings_own_is_touched() -> None:
     settings = load(STAGING, {})
     own = apart(settings, "dispatcher-bench-1")
-    names = [spec.name for spec in topics_of(own)]
-    assert len(set(names)) == len(names) == len(topics_of(settings))
+    names = [spec.name for spec in topics_of_worker(own)]
+    assert len(set(names)) == len(names) == len(topics_of_worker(settings))
     assert all(name.startswith("dispatcher-bench-1.") for name in (*names, *map(str, _topics(own.topics))))
     assert own.kafka.group_id == "dispatcher-bench-1"
     assert own.webhooks is None  # a receiver of the staging would write what is called back
