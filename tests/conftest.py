@@ -1,5 +1,6 @@
 """What tests of every tier may ask for."""
 
+import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -36,3 +37,10 @@ def unique() -> Callable[[str], str]:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture(autouse=True)
+def _aiokafka_may_speak_again() -> Iterator[None]:
+    """Commands that run within the tests' process silence it for good."""
+    yield
+    logging.getLogger("aiokafka").setLevel(logging.NOTSET)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dispatcher.cli.console import ConfigOption, JsonOption, is_terminal, stderr, stdout
+from dispatcher.cli.console import ConfigOption, JsonOption, is_terminal, quiet_kafka, stderr, stdout
 from dispatcher.cli.live import LiveView
 from dispatcher.domain.duration import format_duration
 
@@ -88,7 +88,7 @@ def bench(
     # What a worker warns of is in the report; of the libraries' warnings a sentence of ours says what matters.
     logs.configure()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    quiet_kafka()
     wish = Wish(seconds=seconds, recipients=recipients, is_live=live)
     clock = SystemClock()
     verdicts: list[Verdict] = []

@@ -36,7 +36,10 @@ def stderr() -> "Console":
 
 
 def quiet_kafka() -> None:
-    """Let aiokafka say nothing: what it has to say ends in a sentence of ours, or passes by itself."""
+    """Let aiokafka say nothing: what it has to say ends in a sentence of ours, or passes by itself.
+
+    So it is with a topic that is still being made.
+    """
     import logging
 
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

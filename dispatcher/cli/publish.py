@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dispatcher.cli.console import ConfigOption, JsonOption, is_terminal
+from dispatcher.cli.console import ConfigOption, JsonOption, is_terminal, quiet_kafka
 from dispatcher.cli.progress import showing_progress
 from dispatcher.domain.duration import format_duration
 from dispatcher.domain.errors import DispatcherError
@@ -105,14 +105,12 @@ def _survey(campaign: "Campaign") -> "Survey":
 
 def _publish(campaign: "Campaign", survey: "Survey", settings: "Settings", *, as_draft: bool) -> "Publication":
     import asyncio
-    import logging
 
     from dispatcher.app.process import run
     from dispatcher.clock import SystemClock
     from dispatcher.publishing.publisher import Publication, publish_campaign
 
-    # What aiokafka has to say ends in a sentence of ours, or passes by itself, as a topic that is still being made.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    quiet_kafka()
     done: list[Publication] = []
     clock = SystemClock()
 
