@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import cache
-from heapq import heapify, heappop, heappush
-from itertools import count
 from math import inf
 from random import Random
 
@@ -34,12 +32,13 @@ from dispatcher.domain.job import Job
 from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message, Origin, Record
 from dispatcher.domain.outcome import Position, Status
-from dispatcher.domain.parking import NotParkedError, Whereabouts, read_headers, tier_for
+from dispatcher.domain.parking import NotParkedError, Whereabouts, read_headers
 from dispatcher.domain.phone import country_prefix
 from dispatcher.domain.places import country_of, place_of
 from dispatcher.domain.segments import count_segments
 from dispatcher.engine.campaigns import Campaigns
 from dispatcher.engine.doubts import Doubts
+from dispatcher.engine.later import Later
 from dispatcher.engine.placement import Placement
 from dispatcher.engine.repeats import Repeats
 from dispatcher.engine.senders import Senders
@@ -129,8 +128,7 @@ class Pipeline:
         )
         self._repeats = Repeats(dedup_horizon)
         self._recovered: dict[tuple[str, int, int], Intent] = {}
-        self._later: list[tuple[float, int, Message]] = []
-        self._order = count()
+        self._later = Later(priorities, self._repeats, outcomes, clock)
         self._families = {name: account.family for name, account in fleet.accounts.items()}
         self._halted = True
         self.in_flight = 0
@@ -157,7 +155,7 @@ class Pipeline:
                 origin=origin,
                 offset=record.offset,
                 priority=priority,
-                cost=1 if job.media_urls else count_segments(job.body or ""),
+                cost=_cost(job),
                 appended_at=record.timestamp / 1000,
             )
             self._take_in_hand(message, now)
@@ -177,7 +175,7 @@ class Pipeline:
                 origin=origin,
                 offset=record.offset,
                 priority=self._class_called(parked.priority),
-                cost=1 if job.media_urls else count_segments(job.body or ""),
+                cost=_cost(job),
                 appended_at=parked.due,
                 attempts=parked.attempts,
                 first=parked.first,
@@ -204,7 +202,7 @@ class Pipeline:
         elif self.campaigns.stopped and self.campaigns.cancel(message):
             pass
         elif due > now.timestamp():
-            self._wait(message, due)
+            self._later.wait(message, due)
         else:
             self._consider(message, now)
 
@@ -221,18 +219,7 @@ class Pipeline:
     def _put_off(self, message: Message, postponed: Postponed) -> None:
         """Consider *message* again when its time has come."""
         _postponed(postponed.reason).inc()
-        self._wait(message, postponed.until)
-
-    def _wait(self, message: Message, due: float) -> None:
-        """Let *message* wait until it is *due*: for seconds in memory, for longer where it outlives us."""
-        tier = tier_for(due - self._clock.epoch())
-        if tier is not None:
-            origin = message.origin
-            first = message.first or Position(origin.topic, origin.partition, message.offset)
-            self._repeats.park(message.job.id, first)
-            self._outcomes.park(message, tier, due, self._priorities[message.priority].name)
-            return
-        heappush(self._later, (due, next(self._order), message))
+        self._later.wait(message, postponed.until)
 
     def _job_in(self, value: bytes | None) -> Job:
         job = decode(value)
@@ -244,9 +231,7 @@ class Pipeline:
         """From now on *record* holds for *campaign*: it runs, maybe slowly, waits, or is cancelled."""
         self.campaigns.obey(campaign, record, self._clock.monotonic())
         if record is not None and record.state == "cancelled":
-            self.campaigns.cancel_all(one[2] for one in self._later if one[2].job.campaign == campaign)
-            self._later = [one for one in self._later if one[2].job.campaign != campaign]
-            heapify(self._later)
+            self.campaigns.cancel_all(self._later.withdraw(campaign))
 
     def share(self, owned: Collection[int], of: int) -> None:
         """Run every limit at its share from now on: this worker has the partition indices *owned*, *of* so many."""
@@ -321,8 +306,8 @@ class Pipeline:
         now = self._clock.monotonic()
         if self._halted or not self._fence.is_open(now):
             return
-        if self._later:
-            self._consider_due()
+        for message in self._later.due() if self._later else ():
+            self._consider(message, self._clock.now())
         if self.campaigns.has_more:
             self.campaigns.conclude_some()
         self._pacer.run(now)
@@ -334,15 +319,7 @@ class Pipeline:
         if self.campaigns.has_more:
             return 0.0
         due = self._pacer.next_due()
-        if self._later:
-            due = min(due, self._clock.monotonic() + (self._later[0][0] - self._clock.epoch()))
-        return due
-
-    def _consider_due(self) -> None:
-        now = self._clock.now()
-        epoch = now.timestamp()
-        while self._later and self._later[0][0] <= epoch:
-            self._consider(heappop(self._later)[2], now)
+        return min(due, self._later.next_due()) if self._later else due
 
     def _place(self, message: Message) -> None:
         if self.campaigns.stopped and self.campaigns.cancel(message):
@@ -539,10 +516,11 @@ class Pipeline:
 
     def _choose_anew(self, message: Message, lane: Lane, verdict: Declined | None = None) -> None:
         """Place *message*, which has not left by *lane* after all; its attempts stay what Twilio declined."""
-        lane.unchoose(message)
-        self._retract(message)
         if verdict is None:
-            message.attempts -= 1
+            self._take_back(message, lane)
+        else:
+            lane.unchoose(message)
+            self._retract(message)
         if not self.placement.place(message, self._clock.monotonic(), front=True):
             code, reason = (verdict.code, verdict.reason) if verdict else (None, _no_sender(message))
             self._outcomes.conclude(message, "refused", code=code, reason=reason)
@@ -564,6 +542,10 @@ class Pipeline:
         """Twilio does not have *message*, as far as can be known."""
         self._retract(message)
         self._consider(message, self._clock.now())
+
+
+def _cost(job: Job) -> int:
+    return 1 if job.media_urls else count_segments(job.body or "")
 
 
 def _no_sender(message: Message) -> str:

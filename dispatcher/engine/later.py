@@ -1,0 +1,64 @@
+"""What waits until it is due: for seconds in memory, for longer in a topic, which outlives us and takes no memory."""
+
+from collections.abc import Iterator, Sequence
+from heapq import heapify, heappop, heappush
+from itertools import count
+from math import inf
+
+from dispatcher.clock import Clock
+from dispatcher.domain.fleet import PriorityClass
+from dispatcher.domain.message import Message
+from dispatcher.domain.outcome import Position
+from dispatcher.domain.parking import tier_for
+from dispatcher.engine.repeats import Repeats
+from dispatcher.outcomes.results import Outcomes
+
+
+class Later:
+    """Keeps messages until they are due, in seconds of the epoch, or parks them by *outcomes*."""
+
+    def __init__(self, priorities: Sequence[PriorityClass], repeats: Repeats, outcomes: Outcomes, clock: Clock) -> None:
+        self._priorities = priorities
+        self._repeats = repeats
+        self._outcomes = outcomes
+        self._clock = clock
+        self._waiting: list[tuple[float, int, Message]] = []
+        self._order = count()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def wait(self, message: Message, due: float) -> None:
+        """Let *message* wait until it is *due*."""
+        tier = tier_for(due - self._clock.epoch())
+        if tier is None:
+            heappush(self._waiting, (due, next(self._order), message))
+            return
+        origin = message.origin
+        first = message.first or Position(origin.topic, origin.partition, message.offset)
+        self._repeats.park(message.job.id, first)
+        self._outcomes.park(message, tier, due, self._priorities[message.priority].name)
+
+    def due(self) -> Iterator[Message]:
+        """Take out what is due now."""
+        now = self._clock.epoch()
+        while self._waiting and self._waiting[0][0] <= now:
+            yield heappop(self._waiting)[2]
+
+    def next_due(self) -> float:
+        """Return the monotonic time at which the first is due; inf where none waits."""
+        if not self._waiting:
+            return inf
+        return self._clock.monotonic() + (self._waiting[0][0] - self._clock.epoch())
+
+    def withdraw(self, campaign: str) -> list[Message]:
+        """Take out what is of *campaign*."""
+        taken = [one[2] for one in self._waiting if one[2].job.campaign == campaign]
+        if taken:
+            self._waiting = [one for one in self._waiting if one[2].job.campaign != campaign]
+            heapify(self._waiting)
+        return taken
+
+    def clear(self) -> None:
+        """Forget what waits here: its partitions go to another worker, or will be read again."""
+        self._waiting.clear()
