@@ -1,7 +1,6 @@
 """Reads the jobs topics, keeps as many jobs in hand as it may, commits what is settled, survives rebalances."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
@@ -15,6 +14,7 @@ from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import PriorityClass
 from dispatcher.intake.commits import Commits
+from dispatcher.intake.held import Held
 from dispatcher.intake.offsets import Bookmark, PartitionOffsets
 from dispatcher.intake.recovery import History, Recovered
 from dispatcher.intake.watchdog import LOOK_EVERY, Mechanism, Watchdog
@@ -39,9 +39,6 @@ ANSWER_WITHIN = 5.0
 # Asking for a partition that is nobody's fetches nothing and keeps the group's poll guard content. Pausing instead
 # would throw away what was prefetched.
 NOTHING = TopicPartition("", -1)
-
-# A parked partition whose next record is due so much later is paused: that frees what was fetched of it.
-REST_FROM = 60.0
 
 Receive = Callable[[PartitionOffsets, Sequence[Any], int], None]
 ReceiveParked = Callable[[PartitionOffsets, Sequence[Any]], None]
@@ -94,12 +91,8 @@ class Intake:
         self._partitions = partitions
         self._clock = clock
         self._receive = receive
-        # How long a record stays in each topic of parked jobs.
-        self._stays = parked
+        self._held = Held(parked)
         self._receive_parked = receive_parked
-        # What was read of them and is not old enough yet, and which of them are paused.
-        self._held: dict[TopicPartition, deque[Any]] = {}
-        self._resting: set[TopicPartition] = set()
         self._after_batch = after_batch
         self._drain = drain
         self._abandon = abandon
@@ -159,7 +152,7 @@ class Intake:
             metrics.JOBS_IN_HAND.labels(priority.name).set(sum(offsets.in_hand for _, offsets in of_class))
             lag = sum(max(0, (self._consumer.highwater(tp) or 0) - offsets.position) for tp, offsets in of_class)
             metrics.LAG.labels(priority.name).set(lag)
-        for topic in self._stays:
+        for topic in self._held.topics:
             of_tier = [(tp, offsets) for tp, offsets in self._offsets.items() if tp.topic == topic]
             waiting = sum(max(0, (self._consumer.highwater(tp) or 0) - offsets.position) for tp, offsets in of_tier)
             metrics.PARKED.labels(topic.rpartition(".")[2]).set(waiting)
@@ -167,7 +160,7 @@ class Intake:
     async def _serve(self, stop: asyncio.Event) -> Mechanism | None:
         """Work with the consumer until it stands still, or *stop* is set: then None; give up what it has."""
         listener = RebalanceListener(self._revoked, self._assigned)
-        self._consumer.subscribe([*self._class_of, *self._stays], listener=listener)
+        self._consumer.subscribe([*self._class_of, *self._held.topics], listener=listener)
         ways_to_end: dict[str, Coroutine[Any, Any, Any]] = {
             "stop": stop.wait(),
             "rebalances": listener.failure(),
@@ -260,8 +253,8 @@ class Intake:
             self._go_back_to_taken(found)
             return
         for partition, records in found.items():
-            if partition.topic in self._stays:
-                self._hold(partition, records)
+            if partition.topic in self._held.topics:
+                self._held.keep(self._consumer, partition, records, self._clock.epoch())
             else:
                 self._take(self._offsets[partition], records, self._class_of[partition.topic])
         if found:
@@ -280,46 +273,22 @@ class Intake:
         self._record_bytes += min(1.0, 0.001 * len(records)) * (size - self._record_bytes)
         self._receive(offsets, [record for record in records if offsets.take(record.offset)], priority)
 
-    def _hold(self, partition: TopicPartition, records: Sequence[Any]) -> None:
-        """Keep *records* of a parked *partition* until they are old enough."""
-        self._held[partition] = deque(records)
-        if self._ready_at(records[0]) - self._clock.epoch() > REST_FROM:
-            self._consumer.pause(partition)
-            self._resting.add(partition)
-
     def _feed_parked(self) -> bool:
         """Hand on what was parked for long enough, a few milliseconds of work; say whether there is more of it."""
-        now = self._clock.epoch()
         most = self._most_of_a_partition()
-        fed = 0
-        for partition, held in list(self._held.items()):
+
+        def has_room(partition: TopicPartition, more: int) -> bool:
             offsets = self._offsets[partition]
-            ready: list[Any] = []
-            while (
-                held
-                and fed + len(ready) < BATCH
-                and self._ready_at(held[0]) <= now
-                and offsets.in_hand < most
-                and offsets.has_room
-            ):
-                record = held.popleft()
-                if offsets.take(record.offset):
-                    ready.append(record)
-            if ready:
-                self._receive_parked(offsets, ready)
-                fed += len(ready)
-            if not held:
-                del self._held[partition]
-                if partition in self._resting:
-                    self._resting.discard(partition)
-                    self._consumer.resume(partition)
+            return offsets.in_hand + more < most and offsets.has_room
+
+        fed = 0
+        for partition, records in self._held.ready(self._consumer, BATCH, self._clock.epoch(), has_room):
+            offsets = self._offsets[partition]
+            self._receive_parked(offsets, [record for record in records if offsets.take(record.offset)])
+            fed += len(records)
         if fed:
             self._after_batch()
         return fed >= BATCH
-
-    def _ready_at(self, record: Any) -> float:
-        """Return when *record* has been parked for as long as its topic says, in seconds of the epoch."""
-        return float(record.timestamp / 1000 + self._stays[record.topic])
 
     def _with_room(self) -> list[TopicPartition]:
         """Return the partitions of which more may be read."""
@@ -335,7 +304,7 @@ class Intake:
     def _most_of_a_partition(self) -> float:
         """Return how many jobs of a partition may be in hand: what is parked counts as one class more."""
         jobs = min(MOST_IN_HAND, MOST_BYTES_IN_HAND / (self._record_bytes + BYTES_BESIDE_RECORD))
-        partitions = len(self._offsets) / (len(self._class_of) + len(self._stays))
+        partitions = len(self._offsets) / (len(self._class_of) + len(self._held.topics))
         return jobs / max(1.0, partitions)
 
     async def _revoked(self, _revoked: Iterable[TopicPartition]) -> None:
@@ -360,7 +329,6 @@ class Intake:
         self._fence.close()
         self._generation += 1
         self._held.clear()
-        self._resting.clear()
         self._offsets = {}
         self._commits.own({}, {})
         metrics.PARTITIONS.set(0)
@@ -398,7 +366,8 @@ class Intake:
     def _indices(self, assigned: set[TopicPartition]) -> set[int]:
         """Return the partition indices that *assigned* stands for: the same of every jobs topic."""
         by_topic = {
-            topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in (*self._class_of, *self._stays)
+            topic: {tp.partition for tp in assigned if tp.topic == topic}
+            for topic in (*self._class_of, *self._held.topics)
         }
         indices = set[int]().union(*by_topic.values())
         if any(of_topic != indices for of_topic in by_topic.values()):
