@@ -6,17 +6,15 @@ whose header `replayed` lists offsets. The job that is replayed bears a header, 
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from dispatcher.clock import Clock
-from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
+from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.settings import Settings
-from dispatcher.transport.kafka import KafkaError, ensure_topics, make_admin, make_consumer, make_producer, running
 from dispatcher.transport.reading import read_through
-from dispatcher.transport.topics import topic
+from dispatcher.transport.topics import open_topic
 
 REPLAYED = "replayed"
 REPLAYED_FROM = "replayed-from"
@@ -77,7 +75,7 @@ class Replay:
 
 async def find_letters(settings: Settings, wanted: Filter) -> AsyncGenerator[Letter, None]:
     """Yield the letters that are *wanted*, partition by partition, the oldest first."""
-    async with _topic(settings) as (_, consumer):
+    async with open_topic(settings, settings.topics.dead_letters) as (_, _, consumer):
         async for letter in _letters(settings, consumer):
             if wanted.fits(letter):
                 yield letter
@@ -93,7 +91,7 @@ async def replay_letters(
     """
     done = Replay()
     unseen = set(wanted.places)
-    async with _topic(settings) as (producer, consumer):
+    async with open_topic(settings, settings.topics.dead_letters) as (_, producer, consumer):
         waiting: list[Letter] = []
         async for letter in _letters(settings, consumer):
             if not wanted.fits(letter):
@@ -156,19 +154,6 @@ async def _replay(settings: Settings, clock: Clock, producer: Any, letters: Iter
         header = (REPLAYED, ",".join(map(str, offsets)).encode())
         await producer.send_and_wait(settings.topics.dead_letters, b"", partition=partition, headers=[header])
     return len(sent)
-
-
-@asynccontextmanager
-async def _topic(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
-    kafka = settings.kafka
-    try:
-        async with AsyncExitStack() as stack:
-            admin = await stack.enter_async_context(running(make_admin(kafka), kafka))
-            await ensure_topics(admin, kafka, [topic(settings, settings.topics.dead_letters)])
-            producer = await stack.enter_async_context(running(make_producer(kafka), kafka))
-            yield producer, await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
-    except KafkaError as error:
-        raise KafkaUnavailableError(f"Kafka failed ({type(error).__name__}); try again when it works") from error
 
 
 def parse_place(text: str) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 import asyncio
 import csv
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TextIO, get_args
@@ -11,7 +10,7 @@ from typing import Any, Self, TextIO, get_args
 import msgspec
 
 from dispatcher.clock import Clock
-from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
+from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.phone import is_e164
 from dispatcher.domain.settings import Settings
 from dispatcher.domain.suppression import (
@@ -23,9 +22,8 @@ from dispatcher.domain.suppression import (
     read_suppression_key,
     suppression_key,
 )
-from dispatcher.transport.kafka import KafkaError, ensure_topics, make_admin, make_consumer, make_producer, running
 from dispatcher.transport.reading import read_through
-from dispatcher.transport.topics import topic
+from dispatcher.transport.topics import open_topic
 
 COLUMNS = ("number", "scope", "reason", "since", "source")
 _REASONS: tuple[SuppressionReason, ...] = get_args(SuppressionReason)
@@ -63,7 +61,7 @@ async def import_numbers(
     since, source = clock.now().isoformat(timespec="seconds"), f"import of {path.name}"
     pending: set[asyncio.Future[Any]] = set()
     with _rows(path) as rows, _Rejects(done, rows.columns) as rejects:
-        async with _topic(settings) as (producer, _):
+        async with open_topic(settings, settings.topics.suppressions) as (_, producer, _):
             for line, fields in rows:
                 try:
                     key, value = rows.entry(fields, scope, reason, since, source)
@@ -83,7 +81,7 @@ async def entries(
 ) -> AsyncIterator[Entry]:
     """Yield who is suppressed now: all, or those of *numbers*. Holds no more than one partition's entries."""
     topic, partitions = settings.topics.suppressions, settings.kafka.partitions
-    async with _topic(settings) as (_, consumer):
+    async with open_topic(settings, settings.topics.suppressions) as (_, _, consumer):
         for number in range(partitions):
             found: dict[bytes, bytes] = {}
             async for record in read_through(consumer, topic, number + 1, first=number):
@@ -109,22 +107,6 @@ def _why(value: bytes) -> Suppression:
         return decode(value)
     except msgspec.MsgspecError:
         return _UNREADABLE
-
-
-@asynccontextmanager
-async def _topic(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
-    """Connect a producer and a consumer; the topic is there then."""
-    kafka = settings.kafka
-    try:
-        async with AsyncExitStack() as stack:
-            admin = await stack.enter_async_context(running(make_admin(kafka), kafka))
-            await ensure_topics(admin, kafka, [topic(settings, settings.topics.suppressions)])
-            producer = await stack.enter_async_context(running(make_producer(kafka), kafka))
-            yield producer, await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
-    except KafkaError as error:
-        raise KafkaUnavailableError(
-            f"Kafka failed ({type(error).__name__}); run the command again when it works, that does no harm"
-        ) from error
 
 
 async def _acknowledged(pending: set["asyncio.Future[Any]"]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -23,16 +23,10 @@ from dispatcher.domain.control import (
 from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.settings import Settings
 from dispatcher.transport.kafka import (
-    KafkaError,
     TopicPartition,
-    ensure_topics,
     group_members,
-    make_admin,
-    make_consumer,
-    make_producer,
-    running,
 )
-from dispatcher.transport.topics import topic
+from dispatcher.transport.topics import open_topic
 
 # Seconds within which Kafka answers: longer than a broker that was killed takes to come back.
 ANSWER_TIMEOUT = 60.0
@@ -45,20 +39,11 @@ _POLL_MS = 100
 @asynccontextmanager
 async def open_board(settings: Settings, clock: Clock) -> AsyncIterator["Board"]:
     """Open the control topic and read all there is; `KafkaUnavailableError` when Kafka fails meanwhile."""
-    kafka = settings.kafka
     try:
-        async with AsyncExitStack() as stack:
-            admin = await stack.enter_async_context(running(make_admin(kafka), kafka))
-            await ensure_topics(admin, kafka, [topic(settings, settings.topics.control)])
-            producer = await stack.enter_async_context(running(make_producer(kafka), kafka))
-            consumer = await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
-            board = Board(settings, clock, admin=admin, producer=producer, consumer=consumer)
+        async with open_topic(settings, settings.topics.control) as clients:
+            board = Board(settings, clock, *clients)
             await board.read()
             yield board
-    except KafkaError as error:
-        raise KafkaUnavailableError(
-            f"Kafka failed ({type(error).__name__}); run the command again when it works"
-        ) from error
     except TimeoutError as error:
         raise KafkaUnavailableError(
             f"Kafka did not answer for {ANSWER_TIMEOUT:.0f} s; run the command again when it does"
@@ -71,7 +56,7 @@ class Board:
     *obeyed* is the offset before which each worker obeys everything, by its name.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, *, admin: Any, producer: Any, consumer: Any) -> None:
+    def __init__(self, settings: Settings, clock: Clock, admin: Any, producer: Any, consumer: Any) -> None:
         self._group = settings.kafka.group_id
         self._clock = clock
         self._admin = admin

@@ -1,10 +1,23 @@
 """How each topic is made, in one place: every program makes those that it reads and writes."""
 
-from typing import Final
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final, NamedTuple
 
+from aiokafka.errors import KafkaError
+
+from dispatcher.domain.errors import KafkaUnavailableError
 from dispatcher.domain.parking import parked_topics
 from dispatcher.domain.settings import Settings
-from dispatcher.transport.kafka import LARGEST_RECORD, TopicSpec
+from dispatcher.transport.kafka import (
+    LARGEST_RECORD,
+    TopicSpec,
+    ensure_topics,
+    make_admin,
+    make_consumer,
+    make_producer,
+    running,
+)
 
 # A page is needed for as long as a job of it is unsettled: minutes.
 JOURNAL_RETENTION: Final = str(24 * 3600 * 1000)
@@ -54,3 +67,31 @@ def topics_of_tracker(settings: Settings) -> list[TopicSpec]:
         topics.suppressions,
     ]
     return [topic(settings, name) for name in names]
+
+
+class Clients(NamedTuple):
+    """What a command of an operator's works with; the consumer is of no group."""
+
+    admin: Any
+    producer: Any
+    consumer: Any
+
+
+@asynccontextmanager
+async def open_topic(settings: Settings, name: str) -> AsyncIterator[Clients]:
+    """Connect to Kafka for a command that works on the topic called *name*, which is there then.
+
+    What Kafka's clients raise meanwhile becomes a `KafkaUnavailableError`.
+    """
+    kafka = settings.kafka
+    try:
+        async with AsyncExitStack() as stack:
+            admin = await stack.enter_async_context(running(make_admin(kafka), kafka))
+            await ensure_topics(admin, kafka, [topic(settings, name)])
+            producer = await stack.enter_async_context(running(make_producer(kafka), kafka))
+            consumer = await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
+            yield Clients(admin, producer, consumer)
+    except KafkaError as error:
+        raise KafkaUnavailableError(
+            f"Kafka failed ({type(error).__name__}); run the command again when it works"
+        ) from error
