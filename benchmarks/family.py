@@ -5,7 +5,6 @@ Twenty short codes of 100/s, jobs that come as fast as they may leave, and answe
 
 import asyncio
 import os
-import statistics
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -38,10 +37,7 @@ async def main() -> None:
     with LocalKafka() as kafka, tempfile.TemporaryDirectory() as folder:
         runs = [await run_once(Path(folder), kafka.address, cores[0]) for _ in range(RUNS)]
     figures: dict[str, Any] = {"load average before and after": [round(load, 1), round(os.getloadavg()[0], 1)]}
-    for name in runs[0]:
-        values = [run[name] for run in runs]
-        figures[f"{name}, median of runs"] = statistics.median(values)
-        figures[f"{name}, every run"] = values
+    figures |= report.of_runs(runs)
     core, memory = figures["% of a core, median of runs"], figures["MB, median of runs"]
     figures[f"below {MOST_CORE:g} % of a core"] = bounds.verdict(holds=core < MOST_CORE)
     figures[f"below {MOST_MEMORY:g} MB"] = bounds.verdict(holds=memory < MOST_MEMORY)

@@ -6,7 +6,6 @@ left away at once, of one that died when its session ends, 15 s later: only its 
 
 import asyncio
 import os
-import statistics
 import tempfile
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -37,10 +36,7 @@ async def main() -> None:
     with LocalKafka() as kafka, tempfile.TemporaryDirectory() as folder:
         runs = [await run_once(Path(folder), kafka.address) for _ in range(RUNS)]
     figures: dict[str, Any] = {"load average before and after": [round(load, 1), round(os.getloadavg()[0], 1)]}
-    for figure in runs[0]:
-        values = [run[figure] for run in runs]
-        figures[f"{figure}, median of runs"] = round(statistics.median(values), 2)
-        figures[f"{figure}, every run"] = [round(value, 2) for value in values]
+    figures |= report.of_runs(runs)
     report.write("rebalance", figures)
 
 

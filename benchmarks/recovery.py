@@ -7,7 +7,6 @@ at the stand-in, and where the first second begins that has the sender's whole r
 
 import asyncio
 import os
-import statistics
 import sys
 import tempfile
 from bisect import bisect_left
@@ -41,10 +40,7 @@ async def main() -> None:
                 runs[window].append(await run_once(Path(folder), kafka.address, window))
     figures: dict[str, Any] = {"load average before and after": [round(load, 1), round(os.getloadavg()[0], 1)]}
     for window, measured in runs.items():
-        for figure in measured[0]:
-            values = [run[figure] for run in measured]
-            figures[f"{window} in hand: {figure}, median of runs"] = round(statistics.median(values), 2)
-            figures[f"{window} in hand: {figure}, every run"] = [round(value, 2) for value in values]
+        figures |= report.of_runs(measured, f"{window} in hand: ")
     report.write("recovery", figures)
 
 

@@ -2,8 +2,10 @@
 
 import json
 import platform
+import statistics
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,16 @@ def write(name: str, figures: dict[str, Any]) -> None:
     (RESULTS / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for figure, value in figures.items():
         print(f"{figure:>48}  {value}")
+
+
+def of_runs(runs: Sequence[Mapping[str, float]], title: str = "") -> dict[str, Any]:
+    """Return of each figure of *runs*, with *title* before its name, the median and every run's."""
+    figures: dict[str, Any] = {}
+    for name in runs[0]:
+        values = [run[name] for run in runs]
+        figures[f"{title}{name}, median of runs"] = round(statistics.median(values), 2)
+        figures[f"{title}{name}, every run"] = [round(value, 2) for value in values]
+    return figures
 
 
 def _cpu() -> str:
