@@ -238,6 +238,7 @@ class Intake:
                 await stop.wait()
 
     async def _poll(self) -> None:
+        self._held.turn(self._consumer, self._offsets, self._clock.epoch())
         has_more = bool(self._held) and self._feed_parked()
         wanted = self._with_room()
         generation = self._generation

@@ -1,19 +1,24 @@
 """What was read of the topics of parked jobs and has not been there for as long as its topic says."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
 
 # A partition whose next record is to be handed on so much later rests: that frees what was fetched of it. Seconds.
 REST_FROM = 60.0
+# Whether anything is parked is looked at now and then: a fetch costs by how many partitions it asks for, and there are
+# many tiers. All records stay for longer than a rest. Seconds.
+LOOK = 0.3
+REST = 1.0
 
 
 class Held:
     """Keeps what was read last of each partition until it is old enough: *stays* says how old, by topic, in seconds.
 
-    Nothing more is to be read of a partition while something of it is kept.
+    Nothing more is to be read of a partition while something of it is kept, nor, between two looks, of those that had
+    nothing at the last one.
     """
 
     def __init__(self, stays: Mapping[str, float]) -> None:
@@ -21,16 +26,39 @@ class Held:
         self._stays = stays
         self._records: dict[TopicPartition, deque[Any]] = {}
         self._resting: set[TopicPartition] = set()
+        self._idle: set[TopicPartition] = set()
+        self._read: set[TopicPartition] = set()
+        self._is_looking = True
+        self._turns_at = 0.0
 
     def __bool__(self) -> bool:
         return bool(self._records)
 
     def __contains__(self, partition: TopicPartition) -> bool:
-        return partition in self._records
+        return partition in self._records or partition in self._idle
+
+    def turn(self, consumer: Any, partitions: Iterable[TopicPartition], now: float) -> None:
+        """Let *consumer* begin or end a look at *partitions*, where it is time; *now* is in seconds of the epoch."""
+        # The wall clock may have been put back.
+        if self._turns_at - max(LOOK, REST) < now < self._turns_at:
+            return
+        if self._is_looking:
+            of_tiers = {partition for partition in partitions if partition.topic in self.topics}
+            self._idle = of_tiers - self._read - self._records.keys()
+            if self._idle:
+                consumer.pause(*self._idle)
+        else:
+            if self._idle:
+                consumer.resume(*self._idle)
+            self._idle.clear()
+        self._read.clear()
+        self._is_looking = not self._is_looking
+        self._turns_at = now + (LOOK if self._is_looking else REST)
 
     def keep(self, consumer: Any, partition: TopicPartition, records: Sequence[Any], now: float) -> None:
         """Keep *records*, which *consumer* read of *partition*; *now* is in seconds of the epoch."""
         self._records[partition] = deque(records)
+        self._read.add(partition)
         if self._ready_at(records[0]) - now > REST_FROM:
             consumer.pause(partition)
             self._resting.add(partition)
@@ -59,9 +87,10 @@ class Held:
                     consumer.resume(partition)
 
     def clear(self) -> None:
-        """Forget it all: whoever owns the partitions reads it again."""
-        self._records.clear()
-        self._resting.clear()
+        """Forget it all: whoever owns the partitions reads it again, and rests none."""
+        for known in (self._records, self._resting, self._idle, self._read):
+            known.clear()
+        self._is_looking, self._turns_at = True, 0.0
 
     def _ready_at(self, record: Any) -> float:
         """Return when *record* has been in its topic for long enough, in seconds of the epoch."""

@@ -65,7 +65,8 @@ def make_consumer(settings: KafkaSettings, *, group: bool = True, client_id: str
         rebalance_timeout_ms=int(REBALANCE_TIMEOUT * 1000),
         request_timeout_ms=40000,
         max_poll_interval_ms=300000,
-        fetch_max_wait_ms=100,
+        fetch_max_wait_ms=10 if group else 100,
+        fetch_min_bytes=65536 if group else 1,
         max_partition_fetch_bytes=262144,
     )
 

@@ -4,7 +4,7 @@ from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.intake.held import REST_FROM, Held
+from dispatcher.intake.held import LOOK, REST, REST_FROM, Held
 
 TIERS = {"parked.10s": 10.0, "parked.1h": 3600.0}
 SHORT, LONG = TopicPartition("parked.10s", 0), TopicPartition("parked.1h", 0)
@@ -21,11 +21,12 @@ class Consumer:
     def __init__(self) -> None:
         self.resting: set[TopicPartition] = set()
 
-    def pause(self, partition: TopicPartition) -> None:
-        self.resting.add(partition)
+    def pause(self, *partitions: TopicPartition) -> None:
+        self.resting.update(partitions)
 
-    def resume(self, partition: TopicPartition) -> None:
-        self.resting.remove(partition)
+    def resume(self, *partitions: TopicPartition) -> None:
+        assert self.resting.issuperset(partitions)
+        self.resting.difference_update(partitions)
 
 
 def records(topic: str, appended: list[float]) -> list[Record]:
@@ -62,3 +63,31 @@ def test_a_partition_whose_time_is_far_off_rests_until_all_of_it_was_handed_on()
     list(held.ready(consumer, 100, 3601.0, lambda *_: True))
     assert consumer.resting == set()
     assert not held
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.1), st.booleans()), max_size=100))
+def test_partitions_without_anything_are_looked_at_now_and_then_and_jobs_always(
+    steps: list[tuple[float, bool]],
+) -> None:
+    held, consumer, jobs = Held(TIERS), Consumer(), TopicPartition("campaign.jobs", 0)
+    now, looked_at = 1000.0, 1000.0
+    for pause, has_something in steps:
+        now += pause
+        held.turn(consumer, (SHORT, LONG, jobs), now)
+        assert jobs not in consumer.resting
+        assert consumer.resting == {one for one in (SHORT, LONG) if one in held and one not in held._records}
+        if SHORT not in consumer.resting:
+            looked_at = now
+            if has_something and SHORT not in held:
+                held.keep(consumer, SHORT, records("parked.10s", [now]), now)
+                held.turn(consumer, (SHORT, LONG, jobs), now + LOOK)
+                assert SHORT not in consumer.resting, "there may be more of it"
+        assert now - looked_at <= REST + 0.2
+
+
+def test_a_wall_clock_that_was_put_back_ends_no_look() -> None:
+    held, consumer = Held(TIERS), Consumer()
+    held.turn(consumer, (SHORT,), 10_000.0)
+    assert consumer.resting == {SHORT}
+    held.turn(consumer, (SHORT,), 6_400.0)
+    assert consumer.resting == set()
