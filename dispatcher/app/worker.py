@@ -243,13 +243,13 @@ class Worker:
         self.pipeline.halt()
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT):
-                await self.pipeline.quiet.wait()
+                await self.pipeline.answers.quiet.wait()
                 self.pipeline.forget()
                 await self.ledger.flushed()
                 await self.publisher.flushed()
         except TimeoutError:
             log.warning(
-                "some requests did not come back in time; their jobs are in doubt", left=self.pipeline.in_flight
+                "some requests did not come back in time; their jobs are in doubt", left=self.pipeline.answers.in_flight
             )
             self.pipeline.forget()
             self.publisher.forget()
@@ -314,7 +314,7 @@ class Worker:
         self.driver.wake()
 
     def _answered(self, request: Request, answer: Answer | NotSent | NoAnswer) -> None:
-        self.pipeline.answered(request, answer)
+        self.pipeline.answers.answered(request, answer)
         self.driver.wake()
 
 

@@ -95,7 +95,7 @@ class Watch:
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is in flight now."""
         return all(_place(lane) == IDLE for _, lane in self._lanes) and not (
-            self._pipeline and self._pipeline.in_flight
+            self._pipeline and self._pipeline.answers.in_flight
         )
 
     def at_once(self) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """The life of one job, top to bottom: received, placed, sent when its turn comes, answered, concluded."""
 
-import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import cache
@@ -13,34 +12,22 @@ from dispatcher.clock import Clock
 from dispatcher.compliance.gate import ComplianceGate, Objection, Postponed
 from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.request import Request, RequestMaker
-from dispatcher.delivery.verdict import (
-    Accepted,
-    Answer,
-    Declined,
-    InDoubt,
-    NoAnswer,
-    NotSent,
-    Reaction,
-    Throttled,
-    Unreached,
-    judge,
-)
 from dispatcher.domain.control import CampaignRecord
 from dispatcher.domain.fence import Fence
-from dispatcher.domain.fleet import Fleet, PriorityClass, Sender
+from dispatcher.domain.fleet import Fleet, PriorityClass
 from dispatcher.domain.job import Job
 from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message, Origin, Record
-from dispatcher.domain.outcome import Position, Status
+from dispatcher.domain.outcome import Position
 from dispatcher.domain.parking import NotParkedError, Whereabouts, read_headers
-from dispatcher.domain.phone import country_prefix
-from dispatcher.domain.places import country_of, place_of
 from dispatcher.domain.segments import count_segments
+from dispatcher.engine.answers import Answers
 from dispatcher.engine.campaigns import Campaigns
 from dispatcher.engine.doubts import Doubts
 from dispatcher.engine.later import Later
 from dispatcher.engine.placement import Placement
 from dispatcher.engine.repeats import Repeats
+from dispatcher.engine.returns import Returns, no_sender
 from dispatcher.engine.senders import Senders
 from dispatcher.intake.decode import NotAJobError, decode
 from dispatcher.outcomes.results import Outcomes
@@ -55,9 +42,6 @@ log = structlog.get_logger()
 # Messages are announced in the journal so many seconds before they leave: longer than that takes, with a tick of the
 # ledger and an acknowledgement of Kafka's; the shorter, the less is in doubt after a crash.
 AHEAD = 0.050
-# A family that sends more than Twilio allows it pauses for so many seconds.
-FAMILY_PAUSE = 1.0
-
 
 _REASONS = ("sender", "queue", "account", "family", "campaign", "concurrency", "suspended", "held", "journal")
 
@@ -65,9 +49,9 @@ _REASONS = ("sender", "queue", "account", "family", "campaign", "concurrency", "
 class Pipeline:
     """Takes jobs in, decides what leaves when, and gives each job one result.
 
-    Everything here is synchronous and runs on the event loop's thread: `receive` with what Kafka brought, `answered`
-    with what Twilio said, and `run` whenever `next_due` has come. *send* puts a request on the wire at once; it has
-    come to Twilio *arrival* seconds later, or never will.
+    Everything here is synchronous and runs on the event loop's thread: `receive` with what Kafka brought,
+    `answers.answered` with what Twilio said, and `run` whenever `next_due` has come. *send* puts a request on the wire
+    at once; it has come to Twilio *arrival* seconds later, or never will.
     """
 
     def __init__(
@@ -109,6 +93,7 @@ class Pipeline:
             hold=self._pacer.hold,
         )
         self.placement = Placement(fleet, self.hierarchy, self._pacer)
+        self._returns = Returns(self._pacer, self.placement, ledger, outcomes, clock)
         self.campaigns = Campaigns(self.hierarchy, self._pacer, outcomes)
         self.senders = Senders(
             self.hierarchy,
@@ -116,7 +101,7 @@ class Pipeline:
             clock,
             numbers=frozenset(fleet.senders),
             queue_delay=queue_delay,
-            stranded=self._refuse_stranded,
+            stranded=self._returns.refuse_stranded,
         )
         self.doubts = Doubts(
             hold_off=in_doubt_hold_off,
@@ -129,11 +114,19 @@ class Pipeline:
         self._repeats = Repeats(dedup_horizon)
         self._recovered: dict[tuple[str, int, int], Intent] = {}
         self._later = Later(priorities, self._repeats, outcomes, clock)
-        self._families = {name: account.family for name, account in fleet.accounts.items()}
+        self.answers = Answers(
+            fleet=fleet,
+            hierarchy=self.hierarchy,
+            pacer=self._pacer,
+            placement=self.placement,
+            doubts=self.doubts,
+            returns=self._returns,
+            outcomes=outcomes,
+            fence=fence,
+            clock=clock,
+            queue_is_full=self.senders.refused,
+        )
         self._halted = True
-        self.in_flight = 0
-        self.quiet = asyncio.Event()
-        self.quiet.set()
         self._received = [metrics.JOBS_RECEIVED.labels(priority.name) for priority in priorities]
         self._waited = [metrics.WAITED_SECONDS.labels(priority.name) for priority in priorities]
 
@@ -260,14 +253,14 @@ class Pipeline:
             self.doubts.remember(sid, None)
 
     def halt(self) -> None:
-        """Let nothing leave any more; `quiet` is set once what is in flight has come back."""
+        """Let nothing leave any more; `answers.quiet` is set once what is in flight has come back."""
         self._halted = True
-        self.doubts.is_open = False
+        self.doubts.is_open = self.answers.is_open = False
 
     def resume(self) -> None:
         """Let messages leave."""
         self._halted = False
-        self.doubts.is_open = True
+        self.doubts.is_open = self.answers.is_open = True
 
     def forget(self) -> None:
         """Drop every message that waits: its partition goes to another worker, or will be read again."""
@@ -277,7 +270,7 @@ class Pipeline:
         self.doubts.clear()
         for lane in self.hierarchy.lanes():
             for message in self._pacer.drain(lane):
-                self._retract(message)
+                self._returns.retract(message)
 
     def measure(self) -> None:
         """Set the gauges of what waits, where, and what is in flight."""
@@ -325,7 +318,7 @@ class Pipeline:
         if self.campaigns.stopped and self.campaigns.cancel(message):
             return
         if not self.placement.place(message, self._clock.monotonic()):
-            self._outcomes.conclude(message, "refused", reason=_no_sender(message))
+            self._outcomes.conclude(message, "refused", reason=no_sender(message))
 
     def _admit(self, message: Message, now: float) -> bool:
         if not message.origin.is_owned:
@@ -344,10 +337,10 @@ class Pipeline:
                 message.attempts -= 1  # it was announced and did not leave
                 self._outcomes.conclude(message, status, reason=reason)
             case Postponed() as postponed:
-                self._take_back(message, lane)
+                self._returns.take_back(message, lane)
                 self._put_off(message, postponed)
             case scope:
-                self._take_back(message, lane)
+                self._returns.take_back(message, lane)
                 message.tried = (*message.tried, scope.name)
                 if not self.placement.place(message, now, front=True):
                     reason = f"the recipient is on the suppression list for every sender of pool {message.job.pool!r}"
@@ -360,13 +353,7 @@ class Pipeline:
             message.attempts -= 1
             self.campaigns.cancel(message)
         else:
-            self._choose_anew(message, message.lane)
-
-    def _take_back(self, message: Message, lane: Lane) -> None:
-        """*message* was chosen and announced, and does not leave by *lane* after all."""
-        message.attempts -= 1
-        lane.unchoose(message)
-        self._retract(message)
+            self._returns.choose_anew(message, message.lane)
 
     def _run_dry(self, lane: Lane, now: float) -> None:
         self.placement.relieve(lane, now)
@@ -390,157 +377,24 @@ class Pipeline:
             lane: Lane = message.lane
             if not message.origin.is_owned or self._halted:
                 self._pacer.withdraw(lane, message)
-                self._retract(message)
+                self._returns.retract(message)
             elif lane.suspended_for(now):
                 self._pacer.withdraw(lane, message)
-                self._choose_anew(message, lane)
+                self._returns.choose_anew(message, lane)
             else:
                 self._pacer.announced(lane, message)
 
     def _depart(self, message: Message, lane: Lane, now: float) -> None:
         message.departed_at = now
-        self.in_flight += 1
-        self.quiet.clear()
+        self.answers.expect_one()
         epoch = self._clock.epoch()
         self._waited[message.priority].observe(epoch - message.appended_at)
         # Twilio counts from when it has the message.
         self._send(self._requests.make(message, lane.sender, message.not_after - epoch - self._arrival))
 
-    def answered(self, request: Request, answer: Answer | NotSent | NoAnswer) -> None:
-        """Twilio's *answer* to *request*, or why there is none."""
-        message = request.message
-        now = self._clock.monotonic()
-        lane: Lane = message.lane
-        verdict = judge(answer)
-        after = now - message.departed_at
-        late_by = lane.concurrency.answered(after, now, healthy=isinstance(verdict, Accepted | Declined))
-        _request_seconds(request.account).observe(after)
-        match verdict:
-            case Accepted(sid=sid, segments=segments):
-                lane.accept(message, now, late_by)
-                self._accepted(message, lane, sid, segments)
-            case Throttled(retry_after=retry_after):
-                _requests(request.account, "throttled").inc()
-                lane.concurrency.refuse(message.departed_at, retry_after, now)
-                self._back_in_line(message, lane)
-            case Unreached(reason=reason):
-                _requests(request.account, "unreached").inc()
-                log.warning("Twilio cannot be reached; the message goes again", account=request.account, reason=reason)
-                lane.concurrency.refuse(message.departed_at, None, now)
-                self._back_in_line(message, lane)
-            case Declined():
-                self._declined(message, lane, verdict, now)
-            case InDoubt(reason=reason):
-                _requests(request.account, "in_doubt").inc()
-                lane.accept(message, now, late_by)
-                self.doubts.got_no_answer(message, lane.sender.number, reason)
-        self._count_down(lane, now)
-
-    def _count_down(self, lane: Lane, now: float) -> None:
-        """A request is no longer in flight: others may have waited for that."""
-        self.in_flight -= 1
-        if not self.in_flight:
-            self.quiet.set()
-        if self._halted or not self._fence.is_open(now):
-            self._pacer.look_again(lane.shared)
-            return
-        for gate in lane.shared:
-            if gate.waiting:
-                self._pacer.poke(gate, now)
-
-    def _accepted(self, message: Message, lane: Lane, sid: str, segments: int) -> None:
-        _requests(lane.sender.account, "accepted").inc()
-        _segments(lane.sender.number).inc(segments or message.cost)
-        self.doubts.remember(sid, message.job.id)
-        self._outcomes.conclude(message, "accepted", sid=sid, segments=segments or message.cost)
-
-    def _declined(self, message: Message, lane: Lane, verdict: Declined, now: float) -> None:
-        """Twilio said no: the table's reaction decides whether to the message, the sender or the account."""
-        account = lane.sender.account
-        _requests(account, "declined").inc()
-        metrics.TWILIO_ERRORS.labels(str(verdict.code or "none")).inc()
-        match verdict.reaction:
-            case Reaction.REFUSE:
-                self._settle_declined(message, lane, "refused", verdict)
-            case Reaction.OPTED_OUT:
-                self._settle_declined(message, lane, "suppressed", verdict)
-            case Reaction.OUR_BUG:
-                log.error("Twilio calls our request malformed", code=verdict.code, reason=verdict.reason)
-                self._settle_declined(message, lane, "dead", verdict)
-            case Reaction.TRY_ANOTHER:
-                self._by_another(message, lane, verdict, barred=True)
-            case Reaction.SWITCH_SENDER:
-                self._quarantine(lane.sender, verdict, now)
-                self._by_another(message, lane, verdict, barred=True)
-            case Reaction.WAIT_FOR_SENDER:
-                self.senders.refused(lane.sender.number)
-                self._quarantine(lane.sender, verdict, now)
-                self._by_another(message, lane, verdict)
-            case Reaction.CLOSE_COUNTRY:
-                prefix = country_prefix(message.job.to)
-                log.warning("the account may not send to a country", account=account, country=prefix)
-                self.placement.health.close_country(account, prefix)
-                self._by_another(message, lane, verdict)
-            case Reaction.STOP_ACCOUNT:
-                log.error("account quarantined", account=account, code=verdict.code, reason=verdict.reason)
-                self._refuse_stranded(self.placement.quarantine_account(account, verdict.reason, now))
-                self._by_another(message, lane, verdict)
-            case Reaction.SLOW_FAMILY:
-                log.warning("account family pauses", account=account, code=verdict.code)
-                self.hierarchy.families[self._families[account]].close(FAMILY_PAUSE, now)
-                self._back_in_line(message, lane)
-
-    def _quarantine(self, sender: Sender, verdict: Declined, now: float) -> None:
-        log.warning("sender quarantined", sender=sender.number, code=verdict.code, reason=verdict.reason)
-        self._refuse_stranded(self.placement.quarantine([sender], verdict.reason, now))
-
-    def _refuse_stranded(self, messages: list[Message]) -> None:
-        for message in messages:
-            message.attempts -= message.is_announced  # it did not leave
-            self._outcomes.conclude(message, "refused", reason=_no_sender(message))
-
-    def _back_in_line(self, message: Message, lane: Lane) -> None:
-        """*message* was never processed: it goes again, the next of its lane, with no attempt lost."""
-        lane.give_back(message)
-        if lane.suspended_for(self._clock.monotonic()):
-            self._choose_anew(message, lane)
-        else:
-            self._pacer.go_again(lane, message)
-
-    def _by_another(self, message: Message, lane: Lane, verdict: Declined, *, barred: bool = False) -> None:
-        """*message* was not processed: another sender may take it; *barred*: this one never will."""
-        lane.give_back(message)
-        if barred:
-            message.tried = (*message.tried, lane.sender.number)
-        self._choose_anew(message, lane, verdict)
-
-    def _choose_anew(self, message: Message, lane: Lane, verdict: Declined | None = None) -> None:
-        """Place *message*, which has not left by *lane* after all; its attempts stay what Twilio declined."""
-        if verdict is None:
-            self._take_back(message, lane)
-        else:
-            lane.unchoose(message)
-            self._retract(message)
-        if not self.placement.place(message, self._clock.monotonic(), front=True):
-            code, reason = (verdict.code, verdict.reason) if verdict else (None, _no_sender(message))
-            self._outcomes.conclude(message, "refused", code=code, reason=reason)
-
-    def _settle_declined(self, message: Message, lane: Lane, status: Status, verdict: Declined) -> None:
-        lane.give_back(message)
-        self._outcomes.conclude(message, status, code=verdict.code, reason=verdict.reason)
-
-    def _retract(self, message: Message) -> None:
-        """Let the journal say that no request for *message* was processed since it was announced.
-
-        Only while its partition is ours: a new owner may have announced it, too.
-        """
-        if message.is_announced and message.origin.is_owned:
-            message.is_announced = False
-            self._ledger.void(message.origin, message.offset)
-
     def _send_again(self, message: Message) -> None:
         """Twilio does not have *message*, as far as can be known."""
-        self._retract(message)
+        self._returns.retract(message)
         self._consider(message, self._clock.now())
 
 
@@ -548,16 +402,5 @@ def _cost(job: Job) -> int:
     return 1 if job.media_urls else count_segments(job.body or "")
 
 
-def _no_sender(message: Message) -> str:
-    to, pool = message.job.to, message.job.pool
-    return (
-        f"no sender of pool {pool!r} can send to {country_prefix(to)} ({country_of(place_of(to))}); add one to the pool"
-        ", or the country to the sender or its account"
-    )
-
-
 # Finding a metric's child costs more than counting in it.
-_requests = cache(metrics.REQUESTS.labels)
-_request_seconds = cache(metrics.REQUEST_SECONDS.labels)
-_segments = cache(metrics.SEGMENTS.labels)
 _postponed = cache(metrics.POSTPONED.labels)

@@ -192,7 +192,7 @@ class Stage:
     def reply(self, request: Request, reply: Reply) -> None:
         """Twilio answers *request*, which it had been silent about, now."""
         self.open.remove(request)
-        self.pipeline.answered(request, reply)
+        self.pipeline.answers.answered(request, reply)
 
     def run(self, seconds: float = 0.0) -> None:
         """Let *seconds* pass, and all happen that happens in them."""
@@ -234,7 +234,7 @@ class Stage:
         if (reply := self.twilio(request)) is None:
             self.open.append(request)
         else:
-            self._later(self.latency, lambda: self.pipeline.answered(request, reply))
+            self._later(self.latency, lambda: self.pipeline.answers.answered(request, reply))
 
     @property
     def results(self) -> list[Result]:

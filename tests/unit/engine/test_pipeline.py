@@ -190,8 +190,8 @@ def test_whatever_is_answered_in_whatever_order_each_job_ends_with_one_result(
     assert Counter(result.job.offset for result in stage.results) == Counter(stage.desk.settled)
     assert sorted(stage.desk.settled) == list(range(len(stage.results)))
     assert {result.status for result in stage.results} <= {"accepted", "refused", "suppressed", "dead", "unknown"}
-    assert stage.pipeline.in_flight == 0
-    assert stage.pipeline.quiet.is_set()
+    assert stage.pipeline.answers.in_flight == 0
+    assert stage.pipeline.answers.quiet.is_set()
 
 
 def test_a_429_costs_no_attempt_and_the_campaign_keeps_its_order() -> None:
@@ -631,14 +631,14 @@ def test_nothing_leaves_while_it_is_halted_and_quiet_says_when_all_is_back() -> 
         stage.receive()
     stage.run(0.01)
     in_flight = len(stage.open)
-    assert stage.pipeline.in_flight == in_flight > 0
+    assert stage.pipeline.answers.in_flight == in_flight > 0
     stage.pipeline.halt()
     stage.receive()
     stage.run(10)
     for number, request in enumerate(list(stage.open)):
-        assert not stage.pipeline.quiet.is_set()
+        assert not stage.pipeline.answers.quiet.is_set()
         stage.reply(request, TOO_MANY if number % 2 else accepted(request))
-    assert stage.pipeline.quiet.is_set()
+    assert stage.pipeline.answers.quiet.is_set()
     stage.run(10)
     assert len(stage.sent) == in_flight
 
