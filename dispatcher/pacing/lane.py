@@ -13,7 +13,7 @@ from dispatcher.pacing.gates import ConcurrencyGate, Gate, QueueGate, RateGate, 
 # An answer is late by so many seconds when its request may have come in a bunch, and when it may have arrived in quite
 # another second than it left in.
 LATE = 0.050
-VERY_LATE = 1.0
+VERY_LATE = 0.5
 
 
 class Lane:
