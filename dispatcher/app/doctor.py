@@ -38,8 +38,7 @@ async def examine_world(settings: Settings, clock: Clock) -> AsyncIterator[Findi
             yield Finding(subject=subject, trouble="" if status == "active" else f"Twilio calls it {status}")
             for sender in settings.fleet.senders.values():
                 if sender.account == account.name:
-                    trouble = "" if await plane.owns(sender) else f"account {account.name} has no such sender"
-                    yield Finding(subject=f"sender {sender.number}", trouble=trouble)
+                    yield Finding(subject=f"sender {sender.number}", trouble=await plane.trouble_with(sender))
 
 
 async def _kafka(settings: Settings) -> Finding:

@@ -48,6 +48,7 @@ def print_report(report: dict[str, Any], console: Console) -> None:
     if not console.is_terminal:
         console = Console(file=console.file, width=_PIPE_WIDTH, highlight=False)
     rows = dict(report["senders"])
+    rows |= {f"{number} mms": flow for number, flow in report["media"].items()}
     for campaign, carriers in report["campaigns"].items():
         rows |= {f"{campaign}/{carrier}": flow for carrier, flow in carriers.items()}
     senders = _table("sender", "rate/s", "achieved", "messages", "segments", "in 1 s", "in 100 ms", "queue", names=rows)

@@ -14,7 +14,7 @@ from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.fleet import CARRIERS, Carrier, Fleet, PriorityClass, Sender
 from dispatcher.domain.job import Job
 from dispatcher.publishing.recipients import open_recipients
-from dispatcher.simulator.carrier import carrier_of
+from dispatcher.simulator.line import carrier_of
 
 # How many characters texts have: seven of one segment, two of two, one of three.
 _LENGTHS: Final = (100, 100, 250, 100, 100, 400, 100, 250, 100, 100)

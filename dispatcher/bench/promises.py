@@ -64,6 +64,7 @@ def _without(report: Mapping[str, Any], names: Collection[str]) -> dict[str, Any
     return {
         **report,
         "senders": {number: flow for number, flow in report["senders"].items() if number not in names},
+        "media": {number: flow for number, flow in report["media"].items() if number not in names},
         "campaigns": {
             campaign: {carrier: flow for carrier, flow in carriers.items() if f"{campaign}/{carrier}" not in names}
             for campaign, carriers in report["campaigns"].items()

@@ -3,6 +3,7 @@
 from typing import Any
 
 from dispatcher.config.sections import (
+    A2PCampaignSection,
     AccountSection,
     AlertsSection,
     Config,
@@ -16,6 +17,7 @@ from dispatcher.config.sections import (
 )
 from dispatcher.domain.feedback import FeedbackSettings, Rule
 from dispatcher.domain.fleet import (
+    DEFAULT_MMS_RATES,
     DEFAULT_RATES,
     A2PCampaign,
     Account,
@@ -46,6 +48,8 @@ from dispatcher.domain.topics import Topics
 # aiokafka's own names, handed on as they are.
 _SECURITY = tuple(key for key in KafkaSection.model_fields if key.startswith(("security_", "sasl_", "ssl_")))
 _ANSWER_ON_ITS_WAY = 5.0
+# The United States and Canada, and Australia; a long code sends media at home alone.
+_MMS_PREFIXES = ("+1", "+61")
 _WEBHOOKS_LISTEN = Listen(host="0.0.0.0", port=8080)  # noqa: S104 - Twilio calls from outside
 DEFAULT_PRIORITIES = (
     PriorityClass(name="urgent", topic="campaign.jobs.urgent", weight=9),
@@ -65,11 +69,8 @@ def settings_of(config: Config) -> Settings:
         webhooks=WebhookSettings(**{"listen": _WEBHOOKS_LISTEN} | _given(config.webhooks)) if config.webhooks else None,
         fleet=Fleet(
             accounts={name: _account(name, account) for name, account in config.accounts.items()},
-            senders={sender.number: _sender(sender) for sender in config.senders},
-            a2p_campaigns={
-                name: A2PCampaign(name=name, **_given(campaign) | {"rates": _given(campaign.rates)})
-                for name, campaign in config.a2p_campaigns.items()
-            },
+            senders={sender.number: sender for sender in map(_sender, config.senders)},
+            a2p_campaigns={name: _a2p_campaign(name, campaign) for name, campaign in config.a2p_campaigns.items()},
             brands={name: Brand(name=name, **_given(brand)) for name, brand in config.brands.items()},
             pools={
                 name: Pool(name=name, **_given(pool) | {"senders": tuple(pool.senders)})
@@ -126,16 +127,37 @@ def _quiet_hours(section: QuietHoursSection) -> QuietHoursSettings:
     return QuietHoursSettings(**given)
 
 
+def _a2p_campaign(name: str, section: A2PCampaignSection) -> A2PCampaign:
+    given = _given(section) | {"rates": _given(section.rates)}
+    if section.mms_rates is not None:
+        given["mms_rates"] = _given(section.mms_rates)
+    return A2PCampaign(name=name, **given)
+
+
 def _sender(section: SenderSection) -> Sender:
     given = _given(section)
-    countries = given.pop("countries", None)
-    if not section.a2p_campaign:
-        given.setdefault("rate", DEFAULT_RATES[section.kind])
-    if countries:
-        given["prefixes"] = _prefixes(countries)
+    given["number"] = section.number or given.pop("service")
+    given["kind"] = kind = section.kind or SenderKind.MESSAGING_SERVICE
+    prefixes: tuple[str, ...] = ("+",)
+    if section.countries:
+        prefixes = _prefixes(given.pop("countries"))
     # Short codes and toll-free numbers of the US and Canada reach nobody else.
-    elif section.kind is not SenderKind.LONG_CODE:
-        given["prefixes"] = ("+1",)
+    elif kind in {SenderKind.SHORT_CODE, SenderKind.TOLL_FREE}:
+        prefixes = ("+1",)
+    given["prefixes"] = prefixes
+    if not section.a2p_campaign:
+        given.setdefault("rate", DEFAULT_RATES.get(kind))
+        given.setdefault("mms_rate", DEFAULT_MMS_RATES.get(kind))
+        if given["mms_rate"] in {None, "none"}:
+            given["mms_rate"] = None
+            return Sender(**given)
+    # Elsewhere Twilio makes a text with a link of it, which costs segments.
+    # https://help.twilio.com/articles/223179808
+    given["media_prefixes"] = tuple(
+        reached
+        for reached in _MMS_PREFIXES
+        if reached.startswith(prefixes) and (kind is not SenderKind.LONG_CODE or given["number"].startswith(reached))
+    )
     return Sender(**given)
 
 
@@ -178,6 +200,7 @@ def _simulator(section: SimulatorSection) -> SimulatorSettings:
         "callbacks": section.callbacks,
         "undelivered_share": section.undelivered,
         "rate_factors": section.rate_factors,
+        "service_senders": section.service_senders,
         "filtered": section.filtered,
         **{f"{fault}_share": share for fault, share in faults.items()},
         **{f"callback_{fault}_share": share for fault, share in callbacks.items()},

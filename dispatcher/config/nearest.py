@@ -13,6 +13,11 @@ def nearest(word: str, right: Iterable[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Return the sentence for a *name* that is none of the *known* ones; *what* says of what kind they are."""
+    return f'there is no {what} "{name}"; {suggestion(name, known)}'
+
+
 def suggestion(word: str, right: Iterable[str]) -> str:
     """Return the end of a sentence that says what would be right instead of *word*."""
     options = list(dict.fromkeys(right))

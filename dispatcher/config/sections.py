@@ -20,11 +20,13 @@ from dispatcher.config.values import (
     Flag,
     HoursText,
     ListenAt,
+    MmsRateText,
     PathText,
     RateText,
     SecretText,
     SecretUrl,
     Servers,
+    ServiceSid,
     Share,
     Size,
     Span,
@@ -227,19 +229,37 @@ class AccountSection(Section):
 
 
 class SenderSection(Section):
-    """A number to send from."""
+    """What to send from: a number, letters, or a Messaging Service."""
 
-    number: Text = Field(description='the short code or E.164 number, quoted: "72345", "+18885550100"')
-    kind: SenderKind = Field(description="short_code, toll_free or long_code")
-    account: Text = Field(description="the account that owns the number")
-    rate: RateText | None = Field(
-        None, description="segments over this number (short_code 100/s, toll_free 3/s, long_code 1/s)"
+    number: Text | None = Field(
+        None, description='the short code, E.164 number or letters, quoted: "72345", "+18885550100", "ACME"'
     )
-    a2p_campaign: Text | None = Field(None, description="the 10DLC campaign of a US long code; its rates hold then")
+    service: ServiceSid | None = Field(
+        None, description="instead of a number: the SID of a Messaging Service, which chooses among its own senders"
+    )
+    kind: SenderKind | None = Field(
+        None, description="short_code, toll_free, long_code or alphanumeric; a service needs none"
+    )
+    account: Text = Field(description="the account that owns it")
+    rate: RateText | None = Field(
+        None,
+        description="segments over this sender (short_code 100/s, toll_free 3/s, long_code 1/s, alphanumeric 10/s; a "
+        "service: needed, the sum of its senders')",
+    )
+    mms_rate: MmsRateText | None = Field(
+        None,
+        description='messages with media over this sender, beside its segments; "none" where it carries none '
+        "(short_code 40/s, toll_free 25/s, long_code 1/s, a service: none). The toll-free numbers of an account family "
+        "are held to 25/s together, its long codes to 50/s, or to the highest rate that is written here",
+    )
+    a2p_campaign: Text | None = Field(
+        None, description="the 10DLC campaign of a US long code, or of a service; its rates hold then"
+    )
     countries: list[Text] | None = Field(
         None,
         min_length=1,
-        description="where it can send to, as ISO codes (short_code, toll_free: US, CA; long_code: all)",
+        description="where it can send to, as ISO codes (short_code, toll_free: US, CA; long_code, service: all; "
+        "alphanumeric: needed, none that begins with +1)",
     )
 
 
@@ -257,6 +277,9 @@ class A2PCampaignSection(Section):
 
     brand: Text = Field(description="the brand behind the campaign")
     rates: CarrierRatesSection = Field(description="a rate for each of att, tmobile, verizon and other")
+    mms_rates: CarrierRatesSection | None = Field(
+        None, description="the same in messages with media (as many as segments, at most 50/s)"
+    )
 
 
 class BrandSection(Section):
@@ -268,7 +291,7 @@ class BrandSection(Section):
 class PoolSection(Section):
     """Senders that may stand in for each other."""
 
-    senders: list[Text] = Field(min_length=1, description='the numbers to send from, quoted: ["72345"]')
+    senders: list[Text] = Field(min_length=1, description='what to send from, quoted: ["72345"]; a service by its SID')
     spill_after: Wait | None = Field(None, description="how long a message waits for its own sender (10s)")
     in_doubt: Literal["resend", "unknown"] | None = Field(
         None, description="what to do with a message that may or may not have left (resend)"
@@ -377,6 +400,7 @@ class SimulatorSection(Section):
     rate_factors: dict[str, Factor] | None = Field(
         None, description='what a sender really drains at, as a factor of its rate: {"72345": 0.5}'
     )
+    service_senders: WholeNumber | None = Field(None, description="numbers in each Messaging Service (3)")
 
 
 class Config(Section):
@@ -386,7 +410,7 @@ class Config(Section):
     twilio: TwilioSection = Field(TwilioSection(), description="how to reach Twilio")
     webhooks: WebhooksSection | None = Field(None, description="where Twilio calls us")
     accounts: dict[str, AccountSection] = Field(min_length=1, description="Twilio accounts by name")
-    senders: list[SenderSection] = Field(min_length=1, description="the numbers to send from")
+    senders: list[SenderSection] = Field(min_length=1, description="what to send from")
     a2p_campaigns: dict[str, A2PCampaignSection] = Field({}, description="US 10DLC campaigns by name")
     brands: dict[str, BrandSection] = Field({}, description="the brands behind 10DLC campaigns by name")
     pools: dict[str, PoolSection] = Field(min_length=1, description="senders that stand in for each other, by name")

@@ -4,7 +4,7 @@ import re
 from datetime import date
 from math import ceil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import PlainValidator, WithJsonSchema
@@ -13,6 +13,7 @@ from dispatcher.domain.duration import parse_duration
 from dispatcher.domain.feedback import Deed
 from dispatcher.domain.fleet import Secret
 from dispatcher.domain.hours import Hours
+from dispatcher.domain.phone import SERVICE_SID_PATTERN
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.settings import Listen
 
@@ -222,6 +223,19 @@ def _account_sid(value: object) -> str:
     return _sid(value, "AC", "account SID")
 
 
+def _service_sid(value: object) -> str:
+    return _sid(value, "MG", "Messaging Service's SID")
+
+
+def _mms_rate(value: object) -> Rate | Literal["none"]:
+    if value == "none":
+        return "none"
+    try:
+        return _rate(value)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "none"') from error
+
+
 def _api_key_sid(value: object) -> str:
     return _sid(value, "SK", "API key SID")
 
@@ -255,11 +269,12 @@ def _or_variable(**schema: Any) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [schema, {"type": "string", "pattern": r"\$\{"}]})
 
 
+_RATE_PATTERN = r"\d+(\.\d+)?\s*/\s*(s|min|h|day)(\s+burst\s+\d+)?"
 _DURATION_PATTERN = r"\d+(\.\d+)?\s*(ms|s|min|m|h|d)"
 
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string", "minLength": 1})]
 SecretText = Annotated[Secret, PlainValidator(_secret), WithJsonSchema({"type": "string", "minLength": 1})]
-RateText = Annotated[Rate, PlainValidator(_rate), _pattern(r"\d+(\.\d+)?\s*/\s*(s|min|h|day)(\s+burst\s+\d+)?")]
+RateText = Annotated[Rate, PlainValidator(_rate), _pattern(_RATE_PATTERN)]
 Wait = Annotated[float, PlainValidator(_wait), _pattern(_DURATION_PATTERN)]
 Duration = Annotated[float, PlainValidator(_duration), _pattern(_DURATION_PATTERN)]
 WholeSeconds = Annotated[int, PlainValidator(_whole_seconds), _pattern(_DURATION_PATTERN)]
@@ -285,5 +300,7 @@ Servers = Annotated[str, PlainValidator(_servers), WithJsonSchema({"type": "stri
 Url = Annotated[str, PlainValidator(_url), _pattern(r"https?://\S+")]
 SecretUrl = Annotated[Secret, PlainValidator(_secret_url), WithJsonSchema({"type": "string", "minLength": 1})]
 AccountSid = Annotated[str, PlainValidator(_account_sid), _pattern("AC[0-9a-fA-F]{32}")]
+ServiceSid = Annotated[str, PlainValidator(_service_sid), _pattern(SERVICE_SID_PATTERN)]
+MmsRateText = Annotated[Rate | Literal["none"], PlainValidator(_mms_rate), _pattern(rf"{_RATE_PATTERN}|none")]
 ApiKeySid = Annotated[str, PlainValidator(_api_key_sid), _pattern("SK[0-9a-fA-F]{32}")]
 TopicName = Annotated[str, PlainValidator(_topic), _pattern(_TOPIC.pattern)]

@@ -23,6 +23,7 @@ from yarl import URL
 from dispatcher.delivery.evidence import Listed
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.fleet import Account, Sender, SenderKind
+from dispatcher.domain.phone import is_service_sid
 from dispatcher.domain.rate import Rate
 from dispatcher.transport.exchange import ExchangeError, Head, Send
 from dispatcher.transport.http import ask
@@ -32,6 +33,7 @@ LOOK_UPS = Rate(20, "s")
 # So many of the latest messages between two numbers are looked at.
 LISTED = 50
 _TWILIO = URL("https://api.twilio.com")
+_TWILIO_MESSAGING = URL("https://messaging.twilio.com")
 
 
 class Fetched(NamedTuple):
@@ -55,28 +57,55 @@ class ControlPlane:
         self._http_client = ThrottledHttpClient(http, URL(base_url), throttler)
         client = Client(user, password, account_sid=account.sid, http_client=self._http_client)
         self._resources = client.api.v2010.accounts(account.sid)
+        self._services = client.messaging.v1.services
 
     async def status(self) -> str:
         """Return the account's status: `active`, `suspended` or `closed`."""
         with self._in_a_sentence():
             return str((await self._resources.fetch_async()).status)
 
-    async def owns(self, sender: Sender) -> bool:
-        """Say whether *sender* belongs to the account. The account has to be active."""
+    async def trouble_with(self, sender: Sender) -> str:
+        """Say why *sender* could not send for the account; nothing where it can. The account has to be active."""
+        number, lacking = sender.number, f"account {self._account.name} has no such sender"
         with self._in_a_sentence():
-            if sender.kind is SenderKind.SHORT_CODE:
-                found = await self._resources.short_codes.list_async(short_code=sender.number, limit=20)
-                return any(code.short_code == sender.number for code in found)
-            numbers = await self._resources.incoming_phone_numbers.list_async(phone_number=sender.number, limit=20)
-            return any(number.phone_number == sender.number for number in numbers)
+            match sender.kind:
+                case SenderKind.SHORT_CODE:
+                    codes = await self._resources.short_codes.list_async(short_code=number, limit=20)
+                    return "" if any(code.short_code == number for code in codes) else lacking
+                case SenderKind.MESSAGING_SERVICE:
+                    return await self._trouble_with_service(number)
+                case SenderKind.ALPHANUMERIC:
+                    return ""  # it belongs to nobody; where it may be used Twilio says when it is
+                case _:
+                    numbers = await self._resources.incoming_phone_numbers.list_async(phone_number=number, limit=20)
+                    return "" if any(one.phone_number == number for one in numbers) else lacking
+
+    async def _trouble_with_service(self, sid: str) -> str:
+        service = self._services(sid)
+        try:
+            await service.fetch_async()
+        except TwilioRestException as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return f"account {self._account.name} has no such Messaging Service"
+            raise
+        for senders in (service.phone_numbers, service.short_codes, service.alpha_senders):
+            if await senders.list_async(limit=1):
+                return ""
+        return "the Messaging Service has no sender; add one at Twilio"
 
     async def messages(self, *, sender: str, to: str) -> list[Listed]:
         """Return the latest messages that Twilio has from *sender* to *to*.
 
-        Not filtered by time: Twilio filters by `DateSent`, which is null while a message is queued.
+        Not filtered by time: Twilio filters by `DateSent`, which is null while a message is queued. Nor does it filter
+        by Messaging Service: of the latest messages to a recipient those of the service are picked here, since by which
+        number it sends nobody knows before, and `from` is null until it has chosen.
         """
+        is_service = is_service_sid(sender)
+        origin = {} if is_service else {"from_": sender}
         with self._in_a_sentence():
-            found = await self._resources.messages.list_async(to=to, from_=sender, limit=LISTED, page_size=LISTED)
+            found = await self._resources.messages.list_async(to=to, **origin, limit=LISTED, page_size=LISTED)
+        if is_service:
+            found = [message for message in found if message.messaging_service_sid == sender]
         now = self._http_client.twilios_time
         return [
             Listed(
@@ -147,6 +176,8 @@ class ThrottledHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package
         target = URL(url)
         if target.origin() == _TWILIO:
             target = self._base_url.join(target.relative())
+        elif target.origin() == _TWILIO_MESSAGING:
+            target = _beside(self._base_url).join(target.relative())
         sent = {"Accept-Encoding": "identity"} | (headers or {})
         if auth is not None:
             sent["Authorization"] = encode_basic_auth(*auth)
@@ -156,6 +187,12 @@ class ThrottledHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package
         named = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
         self.twilios_time = _date_in(named) or self.twilios_time
         return Response(reply.status, reply.body.decode(errors="replace"), named)
+
+
+def _beside(base_url: URL) -> URL:
+    """Return where Messaging Services are asked about: Twilio has a host for them, its stand-in has not."""
+    host = base_url.host or ""
+    return base_url.with_host(f"messaging.{host.removeprefix('api.')}") if host.startswith("api.") else base_url
 
 
 def _date_in(headers: Mapping[str, str]) -> datetime | None:

@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 
-from dispatcher.domain.fleet import Pool, Sender
+from dispatcher.domain.fleet import Pool, Sender, SenderKind
 from dispatcher.domain.message import Message
 
 # Twilio retries a callback that was not taken only when the URL's fragment asks for it.
@@ -49,8 +49,7 @@ class RequestMaker:
         job = message.job
         head = self._heads.get((job.pool, sender.number))
         if head is None:
-            number = self._only_number or sender.number
-            head = self._heads[job.pool, sender.number] = f"From={quote_plus(number)}&To=%2B"
+            head = self._heads[job.pool, sender.number] = f"{self._origin(sender)}&To=%2B"
         form = f"{head}{job.to[1:]}"
         if job.body:
             form += f"&Body={_quoted(job.body)}"
@@ -62,6 +61,11 @@ class RequestMaker:
             mid = job.id if _NEEDS_NO_QUOTES.fullmatch(job.id) else quote_plus(quote(job.id, safe=""))
             form += f"{self._callback}{mid}%26a%3D{message.attempts}{_RETRY_CALLBACKS}"
         return Request(sender.account, form.encode("ascii"), message)
+
+    def _origin(self, sender: Sender) -> str:
+        if sender.kind is SenderKind.MESSAGING_SERVICE and self._only_number is None:
+            return f"MessagingServiceSid={sender.number}"
+        return f"From={quote_plus(self._only_number or sender.number)}"
 
 
 def _quoted(text: str) -> str:

@@ -51,6 +51,7 @@ CODES: Mapping[int, tuple[Reaction, str]] = {
     21606: (Reaction.SWITCH_SENDER, "the sender does not belong to the account or cannot send messages"),
     21212: (Reaction.SWITCH_SENDER, "the sender is no valid number"),
     21612: (Reaction.TRY_ANOTHER, "the sender cannot reach this recipient"),
+    21657: (Reaction.TRY_ANOTHER, "the sender's letters are not supported, or not registered, in this country"),
     21659: (Reaction.SWITCH_SENDER, "the sender is no number or short code of Twilio"),
     21660: (Reaction.SWITCH_SENDER, "the sender belongs to another account"),
     21661: (Reaction.SWITCH_SENDER, "the sender cannot send SMS"),
@@ -68,6 +69,7 @@ CODES: Mapping[int, tuple[Reaction, str]] = {
     21617: (Reaction.REFUSE, "the body is longer than 1,600 characters"),
     21619: (Reaction.REFUSE, "the message has neither a body nor media"),
     21620: (Reaction.REFUSE, "a media URL is invalid"),
+    21623: (Reaction.REFUSE, "the message has more media than Twilio takes"),
     # The country, the account, the family.
     21408: (Reaction.CLOSE_COUNTRY, "the account may not send to this country"),
     20003: (Reaction.STOP_ACCOUNT, "Twilio refuses the account's credentials"),

@@ -17,14 +17,32 @@ class SenderKind(StrEnum):
     SHORT_CODE = "short_code"
     TOLL_FREE = "toll_free"
     LONG_CODE = "long_code"
+    ALPHANUMERIC = "alphanumeric"
+    MESSAGING_SERVICE = "messaging_service"
 
 
-# Message segments a second when the config gives none; a long code in a 10DLC campaign has its campaign's rates.
-# https://help.twilio.com/articles/115002943027 (short code, toll-free, long code to Canada)
+# Message segments a second when the config gives none; a long code in a 10DLC campaign has its campaign's rates, and
+# what a Messaging Service can send goes by the senders in it.
+# https://help.twilio.com/articles/115002943027 (short code, toll-free, long code to Canada, other countries)
 DEFAULT_RATES: Mapping[SenderKind, Rate] = {
     SenderKind.SHORT_CODE: Rate(100, "s"),
     SenderKind.TOLL_FREE: Rate(3, "s"),
     SenderKind.LONG_CODE: Rate(1, "s"),
+    SenderKind.ALPHANUMERIC: Rate(10, "s"),
+}
+
+
+# The same in messages with media, which have queues of their own. A long code in a 10DLC campaign has its campaign's.
+DEFAULT_MMS_RATES: Mapping[SenderKind, Rate] = {
+    SenderKind.SHORT_CODE: Rate(40, "s"),
+    SenderKind.TOLL_FREE: Rate(25, "s"),
+    SenderKind.LONG_CODE: Rate(1, "s"),
+}
+# What all senders of a kind have together over an account and its subaccounts, in messages with media.
+# https://help.twilio.com/articles/360034954613
+MMS_FAMILY_RATES: Mapping[SenderKind, Rate] = {
+    SenderKind.TOLL_FREE: Rate(25, "s"),
+    SenderKind.LONG_CODE: Rate(50, "s"),
 }
 
 
@@ -82,11 +100,22 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class A2PCampaign:
-    """A registered US 10DLC campaign: all its numbers share one rate for each carrier."""
+    """A registered US 10DLC campaign: all its numbers share one rate for each carrier.
+
+    *mms_rates* are those in messages with media; what a carrier grants of them goes with what it grants of segments, so
+    without them they are as many.
+    """
 
     name: str
     brand: str
     rates: Mapping[Carrier, Rate]
+    mms_rates: Mapping[Carrier, Rate] | None = None
+
+    def mms_rate(self, carrier: Carrier) -> Rate:
+        """Return how many messages with media *carrier* takes."""
+        if self.mms_rates is not None:
+            return self.mms_rates[carrier]
+        return min(self.rates[carrier], MMS_FAMILY_RATES[SenderKind.LONG_CODE], key=lambda rate: rate.per_second)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +128,11 @@ class Brand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
-    """A number to send from.
+    """What messages are sent from: a number, a name in letters, or a Messaging Service, which chooses among its own.
 
-    *rate* is None exactly when *a2p_campaign* is set: the campaign's rates hold then.
-    *prefixes* are the E.164 prefixes it can reach.
+    *number* is what Twilio calls it: E.164, a short code, the letters, or the service's SID. *rate* is None exactly
+    when *a2p_campaign* is set: the campaign's rates hold then. *prefixes* are the E.164 prefixes it can reach, and
+    *media_prefixes* those with media, at *mms_rate* messages a second (or its campaign's).
     """
 
     number: str
@@ -111,6 +141,8 @@ class Sender:
     rate: Rate | None = None
     a2p_campaign: str | None = None
     prefixes: tuple[str, ...] = ("+",)
+    mms_rate: Rate | None = None
+    media_prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

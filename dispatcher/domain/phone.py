@@ -7,6 +7,10 @@ E164_PATTERN = r"\A\+[1-9][0-9]{6,14}\Z"
 SHORT_CODE_PATTERN = r"\A[0-9]{3,8}\Z"
 _E164 = re.compile(E164_PATTERN)
 _SHORT_CODE = re.compile(SHORT_CODE_PATTERN)
+# https://www.twilio.com/docs/api/errors/21709, and the AlphaSender resource for the four signs.
+_ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9&+_-][A-Za-z0-9 &+_-]{0,9}[A-Za-z0-9&+_-]")
+SERVICE_SID_PATTERN = "MG[0-9a-fA-F]{32}"
+_SERVICE_SID = re.compile(SERVICE_SID_PATTERN)
 
 
 def is_e164(number: str) -> bool:
@@ -17,6 +21,19 @@ def is_e164(number: str) -> bool:
 def is_short_code(number: str) -> bool:
     """Say whether *number* has the form of a short code: 3 to 8 digits without a plus."""
     return _SHORT_CODE.match(number) is not None
+
+
+def is_alphanumeric(name: str) -> bool:
+    """Say whether *name* has the form of an alphanumeric sender: 2 to 11 letters, digits, spaces, `&`, `+`, `-`, `_`.
+
+    One of them has to be a letter.
+    """
+    return _ALPHANUMERIC.fullmatch(name) is not None
+
+
+def is_service_sid(name: str) -> bool:
+    """Say whether *name* has the form of a Messaging Service's SID."""
+    return _SERVICE_SID.fullmatch(name) is not None
 
 
 def mask(number: str) -> str:

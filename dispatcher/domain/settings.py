@@ -166,6 +166,8 @@ class SimulatorSettings:
     filtered: Mapping[str, float] = field(default_factory=dict)
     # What a sender's queue really drains at, as a factor of its configured rate; absent means 1.
     rate_factors: Mapping[str, float] = field(default_factory=dict)
+    # How many numbers are in each Messaging Service; in none it refuses what is sent through it.
+    service_senders: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ class Entry(NamedTuple):
 class _Parties(msgspec.Struct, gc=False):
     sender: str = msgspec.field(name="From", default="")
     to: str = msgspec.field(name="To", default="")
+    service: str = msgspec.field(name="MessagingServiceSid", default="")
 
 
 class Heard(msgspec.Struct, gc=False):
@@ -77,19 +78,28 @@ class Decider:
         """Return what a callback changes."""
         parties = heard.parameters
         if heard.kind != "inbound":
-            return self._conclude(parties.to, parties.sender, heard.error_code, heard.received_at)
+            sender = self._ours(parties.sender, parties.service)
+            return self._conclude(parties.to, sender, heard.error_code, heard.received_at)
+        ours = self._ours(parties.to, parties.service)
         match heard.word:
             case "stop":
-                return self._opt_out(parties.sender, parties.to, f"STOP to {parties.to}", heard.received_at)
+                return self._opt_out(parties.sender, ours, f"STOP to {parties.to}", heard.received_at)
             case "start" if self._is_latest(parties.sender, heard.received_at):
                 # Exactly what a STOP to the same number sets: what was decided elsewhere stays.
-                return [Entry(key, None) for key, _ in self._keys(parties.sender, parties.to)]
+                return [Entry(key, None) for key, _ in self._keys(parties.sender, ours)]
             case _:
                 return []
 
     def conclude(self, answered: Answered) -> list[Entry]:
         """Return what a result changes."""
         return self._conclude(answered.to, answered.sender, answered.code, answered.at)
+
+    def _ours(self, number: str, service: str) -> str:
+        """Return what the config calls the sender with *number*: by its Messaging Service, where it names that alone.
+
+        Twilio, too, keeps opt-outs for the whole of a service.
+        """
+        return service if service in self._pools and number not in self._pools else number
 
     def _conclude(self, number: str, sender: str | None, code: int | None, at: datetime) -> list[Entry]:
         if code == OPTED_OUT:

@@ -20,6 +20,7 @@ from dispatcher.simulator.resources import (
     created_message,
     message_page,
     number_page,
+    service_resource,
     short_code_page,
     shown_message,
 )
@@ -27,6 +28,8 @@ from dispatcher.simulator.submission import read_submission
 from dispatcher.simulator.weather import Fault, Weather
 
 ACCOUNTS_PATH: Final = "/2010-04-01/Accounts/"
+# At Twilio on a host of their own.
+SERVICES_PATH: Final = "/v1/Services/"
 # Twilio gives a request up after about this long; whoever waited hears 503 and knows nothing.
 HANG_SECONDS: Final = 26.0
 _TIMED_OUT: Final = 20503
@@ -47,12 +50,15 @@ class Api:
         self._desks = {desk.sid: desk for desk in desks.values()}
         # Whom each Authorization header speaks for: an account, and its subaccounts with it.
         self._allowed: dict[bytes, frozenset[str]] = {}
+        self._names: dict[bytes, str] = {}
         for account in fleet.accounts.values():
             sids = frozenset(
                 other.sid for other in fleet.accounts.values() if account.name in {other.name, other.parent}
             )
             for user, password in {(account.sid, account.auth_token.reveal()), account.credentials}:
-                self._allowed[b"Basic " + b64encode(f"{user}:{password}".encode())] = sids
+                authorization = b"Basic " + b64encode(f"{user}:{password}".encode())
+                self._allowed[authorization] = sids
+                self._names[authorization] = account.name
 
     def answer(self, request: Request, path: str, query: str, now: float) -> Answer:
         """Do what *request* asks, as of *now*, and return the answer to it; *path* lies below `ACCOUNTS_PATH`."""
@@ -76,6 +82,19 @@ class Api:
         return Answer(
             self._show(request.method, sid, resource, parse_form(query), concurrent), self._weather.latency(), desk
         )
+
+    def about_service(self, request: Request, path: str) -> Answer:
+        """Answer what *request* asks about a Messaging Service of its account; *path* lies below `SERVICES_PATH`."""
+        name = self._names.get(request.authorization)
+        if name is None:
+            return Answer(refusal(20003))
+        sid, _, part = path[len(SERVICES_PATH) :].partition("/")
+        sender = self._fleet.senders.get(sid)
+        shown = None
+        if sender is not None and sender.account == name and request.method == b"GET":
+            shown = service_resource(sid, self._fleet.accounts[name].sid, part, self._carriers.service_senders)
+        payload = refusal(20404) if shown is None else http_response(200, orjson.dumps(shown))
+        return Answer(payload, self._weather.latency())
 
     def _send(self, desk: Desk, body: bytes, concurrent: int, now: float) -> bytes:
         """Take in the message that *body* asks for."""

@@ -12,12 +12,13 @@ from random import Random
 from typing import Final
 from zlib import crc32
 
-from dispatcher.domain.fleet import CARRIERS, Carrier, Fleet, Sender
+from dispatcher.domain.fleet import CARRIERS, Fleet, Sender, SenderKind
 from dispatcher.simulator.almanac import Almanac
 from dispatcher.simulator.fifo import SenderQueue
+from dispatcher.simulator.line import Line, carrier_of, messaging_service_sid, numbers_of_service
 from dispatcher.simulator.message import FINAL, Change, Due, Message, Status, Submission
-from dispatcher.simulator.meter import Meter, PeakWindow
-from dispatcher.simulator.refusals import FAMILY_TOO_FAST, QUEUE_FULL
+from dispatcher.simulator.meter import PeakWindow
+from dispatcher.simulator.refusals import FAMILY_TOO_FAST, NOT_BETWEEN_THESE, QUEUE_FULL, SERVICE_IS_EMPTY
 
 # Twilio doesn't publish over what time it measures the family's rate; this much above it passes in one second, so
 # that a sender which is exact is not refused for what the network bunched.
@@ -25,58 +26,36 @@ FAMILY_TOLERANCE: Final = 1.05
 # Bodies are remembered for this many of the latest messages: lists and fetches of older ones show none.
 BODIES_KEPT: Final = 100_000
 
+# What the names of queues of messages with media end with.
+MEDIA: Final = " mms"
+
 _QUEUE_OVERFLOW = 30001
+# Where letters are no sender.
+_WITHOUT_LETTERS: Final = ("+1",)
 _OVER_DAILY_CAP = 30023
 _FILTERED = 30007
 _UNDELIVERED = (30003, 30005, 30008)
 # Seconds between `sent` and what the handset says.
 _HANDSET_DELAY = (0.05, 0.5)
-_CARRIER_BY_DIGIT: tuple[Carrier, ...] = (
-    *("att", "att", "att"),
-    *("tmobile", "tmobile", "tmobile"),
-    *("verizon", "verizon", "verizon"),
-    "other",
-)
-
-
-def carrier_of(number: str) -> Carrier:
-    """Return the carrier of *number* in the stand-in's world, by its last digit.
-
-    0 to 2 is AT&T, 3 to 5 T-Mobile, 6 to 8 Verizon, 9 any other.
-    """
-    return _CARRIER_BY_DIGIT[ord(number[-1]) - ord("0")]
-
-
-def messaging_service_sid(pool: str) -> str:
-    """Return the SID of the Messaging Service that the stand-in has for *pool*: the pool's senders of one account."""
-    return "MG" + sha256(pool.encode()).hexdigest()[:32]
-
-
-class Line:
-    """A sender: whose account it is on, and the queue that it fills for each carrier of a recipient.
-
-    *brand* is None for a sender with a queue of its own; numbers of a 10DLC campaign share their campaign's queues.
-    """
-
-    __slots__ = ("account", "brand", "failures", "meter", "queues", "sender")
-
-    def __init__(self, sender: Sender, account: str, queues: Mapping[Carrier, SenderQueue], brand: str | None) -> None:
-        self.sender = sender
-        self.account = account
-        self.queues = queues
-        self.brand = brand
-        self.meter = next(iter(queues.values())).meter if brand is None else Meter()
-        self.failures: Counter[int] = Counter()
 
 
 class Carriers:
     """Every queue at Twilio, every message it took, and what becomes of each."""
 
     def __init__(
-        self, fleet: Fleet, *, seed: int, undelivered_share: float, factors: Mapping[str, float], almanac: Almanac
+        self,
+        fleet: Fleet,
+        *,
+        seed: int,
+        undelivered_share: float,
+        factors: Mapping[str, float],
+        almanac: Almanac,
+        service_senders: int = 3,
     ) -> None:
         self.almanac = almanac
         self.undelivered_share = undelivered_share
+        # How many numbers are in each Messaging Service that the config names.
+        self.service_senders = service_senders
         # By a text that is in a body, the share that is filtered.
         self.filtered: Mapping[str, float] = {}
         self.messages: list[Message] = []
@@ -86,12 +65,15 @@ class Carriers:
         self.family_peaks = {account.family: PeakWindow(1.0) for account in fleet.accounts.values()}
         self.family_rate = fleet.family_rate.per_second
         self._families = {account.sid: self.family_peaks[account.family] for account in fleet.accounts.values()}
+        self._family_names = {account.sid: account.family for account in fleet.accounts.values()}
         self.queues: dict[str, SenderQueue] = {}
         self.lines = {number: self._line(fleet, sender) for number, sender in fleet.senders.items()}
         self._services = {
             messaging_service_sid(name): tuple(self.lines[number] for number in pool.senders)
             for name, pool in fleet.pools.items()
-        }
+        } | {number: (line,) for number, line in self.lines.items() if line.sender.kind is SenderKind.MESSAGING_SERVICE}
+        # What senders of a kind got of messages with media, in an account's family.
+        self.media_peaks: dict[tuple[str, SenderKind], PeakWindow] = {}
         self._caps = {name: brand.tmobile_daily_cap for name, brand in fleet.brands.items()}
         self._sent_today: Counter[tuple[str, date]] = Counter()
         self._latest_to: dict[str, int] = {}
@@ -106,27 +88,30 @@ class Carriers:
 
     def accept(self, submission: Submission, now: float) -> Message | int:
         """Take *submission* in at *now* and return the message, or the code that it is refused with."""
-        line = self._choose_line(submission)
-        if isinstance(line, int):
-            return line
+        route = self._route(submission)
+        if isinstance(route, int):
+            return route
+        line, number = route
         family = self._families[line.account]
         if family.amount(now) >= self.family_rate * FAMILY_TOLERANCE:
             return FAMILY_TOO_FAST
-        queue = line.queues[carrier_of(submission.to)]
+        queue = line.queue(submission.to, has_media=submission.media > 0)
         self._drain(queue, now)
         has_room = queue.has_room(submission.segments, now)
         if not has_room and submission.service is None:
             return QUEUE_FULL
         family.add(1, now)
         self.account_peaks[line.account].add(1, now)
-        message = self._record(submission, line, now)
+        message = self._record(submission, line, number, now)
         if not has_room:
             message.status, message.code = "failed", _QUEUE_OVERFLOW
             self._announce(message, now)
             return message
         queue.put(message, now)
-        if line.meter is not queue.meter:
+        if line.brand is not None:
             line.meter.add(message.segments, now)
+        if message.media:
+            self._media_peak(line).add(1, now)
         if message.mid is not None:
             if message.mid in self._texted:
                 self.repeated[message.mid] += 1
@@ -168,7 +153,7 @@ class Carriers:
     def queues_of(self, name: str) -> list[SenderQueue]:
         """Return the queues that *name*, a sender, a 10DLC campaign or `campaign/carrier`, fills; none for another."""
         if name in self.lines:
-            return list(self.lines[name].queues.values())
+            return [*self.lines[name].queues.values(), *self.lines[name].media.values()]
         return [queue for known, queue in self.queues.items() if name in {known, known.partition("/")[0]}]
 
     def sid(self, message: Message) -> str:
@@ -193,13 +178,40 @@ class Carriers:
         if sender.a2p_campaign is None:
             assert sender.rate is not None  # noqa: S101 - the fleet's own promise
             queue = self.queues.setdefault(sender.number, SenderQueue(sender.rate.per_second))
-            return Line(sender, account, dict.fromkeys(CARRIERS, queue), None)
+            media = {}
+            if sender.mms_rate is not None:
+                name = f"{sender.number}{MEDIA}"
+                own = self.queues.setdefault(name, SenderQueue(sender.mms_rate.per_second))
+                media = dict.fromkeys(CARRIERS, own)
+            return Line(sender, account, dict.fromkeys(CARRIERS, queue), media, None)
         campaign = fleet.a2p_campaigns[sender.a2p_campaign]
         queues = {
             carrier: self.queues.setdefault(f"{campaign.name}/{carrier}", SenderQueue(rate.per_second))
             for carrier, rate in campaign.rates.items()
         }
-        return Line(sender, account, queues, campaign.brand)
+        media = {
+            carrier: self.queues.setdefault(
+                f"{campaign.name}/{carrier}{MEDIA}", SenderQueue(campaign.mms_rate(carrier).per_second)
+            )
+            for carrier in CARRIERS
+            if sender.media_prefixes
+        }
+        return Line(sender, account, queues, media, campaign.brand)
+
+    def _route(self, submission: Submission) -> tuple[Line, str] | int:
+        """Return the sender of *submission* and the number that it goes by, or the code that it is refused with."""
+        line = self._choose_line(submission)
+        if isinstance(line, int):
+            return line
+        match line.sender.kind:
+            case SenderKind.ALPHANUMERIC if submission.to.startswith(_WITHOUT_LETTERS):
+                return NOT_BETWEEN_THESE
+            case SenderKind.MESSAGING_SERVICE:
+                numbers = numbers_of_service(line.sender.number, self.service_senders)
+                # Sticky, as below.
+                return (line, numbers[crc32(submission.to.encode()) % len(numbers)]) if numbers else SERVICE_IS_EMPTY
+            case _:
+                return line, line.sender.number
 
     def _choose_line(self, submission: Submission) -> Line | int:
         """Return the sender that *submission* names or its Messaging Service picks, or why there is none."""
@@ -219,8 +231,8 @@ class Carriers:
         # Sticky, as Twilio's are: a recipient hears from one sender.
         return service[crc32(submission.to.encode()) % len(service)]
 
-    def _record(self, submission: Submission, line: Line, now: float) -> Message:
-        message = self._message(submission, line.sender.number, now)
+    def _record(self, submission: Submission, line: Line, number: str, now: float) -> Message:
+        message = self._message(submission, number, now)
         message.seq = len(self.messages) + 1
         message.older = self._latest_to.get(message.to, 0)
         message.capped = self._is_capped(line, submission, now)
@@ -248,6 +260,10 @@ class Carriers:
             validity=submission.validity,
             status="queued" if submission.service is None else "accepted",
         )
+
+    def _media_peak(self, line: Line) -> PeakWindow:
+        family = self._family_names[line.account]
+        return self.media_peaks.setdefault((family, line.sender.kind), PeakWindow(1.0))
 
     def _is_capped(self, line: Line, submission: Submission, now: float) -> bool:
         """Say whether the brand is through with T-Mobile for today (US Pacific), counting this message."""
@@ -282,7 +298,8 @@ class Carriers:
         if message.status in FINAL:
             message.callback = None
         if message.code is not None:
-            self.lines[message.sender].failures[message.code] += 1
+            name = message.service if message.service in self.lines else message.sender
+            self.lines[name].failures[message.code] += 1
         if message.status in {"failed", "undelivered"} and message.mid is not None:
             # It reached nobody: sending it again texts nobody twice.
             self._texted.discard(message.mid)

@@ -10,7 +10,7 @@ import orjson
 from dispatcher.domain.fleet import Fleet
 from dispatcher.domain.settings import SimulatorSettings
 from dispatcher.simulator.answer import Answer, Request, http_response, refusal
-from dispatcher.simulator.api import ACCOUNTS_PATH, Api
+from dispatcher.simulator.api import ACCOUNTS_PATH, SERVICES_PATH, Api
 from dispatcher.simulator.carrier import Carriers
 from dispatcher.simulator.form import Form, number, parse_form
 from dispatcher.simulator.report import CallbackCounts, Desk, build_report, log_entry
@@ -44,6 +44,8 @@ class FrontDesk:
         path, _, query = request.target.decode("latin-1").partition("?")
         if path.startswith(ACCOUNTS_PATH):
             return self._api.answer(request, path, query, now)
+        if path.startswith(SERVICES_PATH):
+            return self._api.about_service(request, path)
         match request.method, path:
             case b"GET", "/healthz":
                 return Answer(http_response(200, b'{"status":"ok"}'))
@@ -89,5 +91,6 @@ class FrontDesk:
         self._weather.settings = settings
         self._carriers.undelivered_share = settings.undelivered_share
         self._carriers.filtered = settings.filtered
+        self._carriers.service_senders = settings.service_senders
         self._carriers.slow_to(settings.rate_factors, now)
         return http_response(200, orjson.dumps(asdict(settings)))

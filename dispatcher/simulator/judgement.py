@@ -10,8 +10,12 @@ TOLERANCE = 1.05
 
 
 def flows(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return every queue of *report* that drains at a rate: senders by number, 10DLC campaigns by `name/carrier`."""
+    """Return every queue of *report* that drains at a rate: senders by number, 10DLC campaigns by `name/carrier`.
+
+    Messages with media have queues of their own, whose names end with ` mms`.
+    """
     found = {number: flow for number, flow in report["senders"].items() if flow["rate"] is not None}
+    found |= {f"{number} mms": flow for number, flow in report["media"].items()}
     for campaign, carriers in report["campaigns"].items():
         found |= {f"{campaign}/{carrier}": flow for carrier, flow in carriers.items()}
     return found

@@ -21,6 +21,8 @@ TOO_MANY_REQUESTS = 20429
 INTERNAL_ERROR = 20500
 QUEUE_FULL = 21611
 FAMILY_TOO_FAST = 63017
+NOT_BETWEEN_THESE = 21612
+SERVICE_IS_EMPTY = 21703
 
 REFUSALS: Mapping[int, Refusal] = {
     20001: Refusal(400, "Bad request: the stand-in schedules no messages; send without ScheduleType and SendAt"),
@@ -40,7 +42,9 @@ REFUSALS: Mapping[int, Refusal] = {
     21609: Refusal(400, "Invalid 'StatusCallback'"),
     21610: Refusal(400, "Attempt to send to unsubscribed recipient"),
     QUEUE_FULL: Refusal(429, "SMS queue is full."),
-    21612: Refusal(400, "Message cannot be sent with the current combination of 'To' and/or 'From' parameters"),
+    NOT_BETWEEN_THESE: Refusal(
+        400, "Message cannot be sent with the current combination of 'To' and/or 'From' parameters"
+    ),
     21614: Refusal(400, "'To' number is not a valid mobile number"),
     21617: Refusal(400, "The concatenated message body exceeds the 1600 character limit"),
     21619: Refusal(400, "A Message Body, Media URL or Content SID is required"),
@@ -50,6 +54,7 @@ REFUSALS: Mapping[int, Refusal] = {
     21659: Refusal(400, "'From' is not a Twilio phone number"),
     21660: Refusal(400, "Mismatch between the 'From' number and the account"),
     21701: Refusal(400, "The Messaging Service does not exist"),
+    SERVICE_IS_EMPTY: Refusal(400, "The Messaging Service contains no phone numbers"),
     21705: Refusal(400, "The Messaging Service is invalid"),
     FAMILY_TOO_FAST: Refusal(429, "Rate limit exceeded"),
 }
@@ -57,7 +62,7 @@ REFUSALS: Mapping[int, Refusal] = {
 # The numbers of Twilio's test credentials; here they work with any: https://www.twilio.com/docs/iam/test-credentials
 MAGIC_TO: Mapping[str, int] = {
     "+15005550001": 21211,
-    "+15005550002": 21612,
+    "+15005550002": NOT_BETWEEN_THESE,
     "+15005550003": 21408,
     "+15005550004": 21610,
     "+15005550009": 21614,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dispatcher.simulator.carrier import Carriers
+from dispatcher.simulator.carrier import MEDIA, Carriers
 from dispatcher.simulator.fifo import SenderQueue
 from dispatcher.simulator.message import Message
 from dispatcher.simulator.meter import Meter
@@ -79,6 +79,11 @@ def build_report(
             number: _flow(line.meter, carriers.queues.get(number)) | {"failures": _by_code(line.failures)}
             for number, line in carriers.lines.items()
         },
+        "media": {
+            number: _flow(queue.meter, queue)
+            for number in carriers.lines
+            if (queue := carriers.queues.get(f"{number}{MEDIA}")) is not None and queue.meter.messages
+        },
         "campaigns": _campaigns(carriers),
         "accounts": {
             name: {
@@ -94,7 +99,13 @@ def build_report(
             for name, desk in desks.items()
         },
         "families": {
-            name: {"rate": carriers.family_rate, "peak_messages_1s": window.peak}
+            name: {
+                "rate": carriers.family_rate,
+                "peak_messages_1s": window.peak,
+                "peak_media_1s": {
+                    str(kind): peak.peak for (family, kind), peak in carriers.media_peaks.items() if family == name
+                },
+            }
             for name, window in carriers.family_peaks.items()
         },
         "callbacks": asdict(callbacks),
@@ -109,6 +120,8 @@ def log_entry(message: Message, sid: str) -> dict[str, Any]:
         "sid": sid,
         "to": message.to,
         "from": message.sender,
+        "service": message.service,
+        "media": message.media,
         "account": message.account,
         "segments": message.segments,
         "mid": message.mid,
@@ -123,7 +136,7 @@ def _campaigns(carriers: Carriers) -> dict[str, dict[str, Any]]:
     campaigns: dict[str, dict[str, Any]] = {}
     for name, queue in carriers.queues.items():
         campaign, slash, carrier = name.partition("/")
-        if slash:
+        if slash and (queue.meter.messages or not carrier.endswith(MEDIA)):
             campaigns.setdefault(campaign, {})[carrier] = _flow(queue.meter, queue)
     return campaigns
 

@@ -12,11 +12,13 @@ from dispatcher.domain.fleet import Account, Sender, SenderKind
 from dispatcher.simulator.almanac import Almanac
 from dispatcher.simulator.carrier import Carriers
 from dispatcher.simulator.form import Form, first, number
+from dispatcher.simulator.line import numbers_of_service
 from dispatcher.simulator.message import Message
 
 API_VERSION = "2010-04-01"
 _PAGE_SIZE = 50
 _MAX_PAGE_SIZE = 1000
+_PARTS_OF_SERVICE = {"PhoneNumbers": "phone_numbers", "ShortCodes": "short_codes", "AlphaSenders": "alpha_senders"}
 
 
 def created_message(message: Message, sid: str, almanac: Almanac, *, is_pinned: bool) -> bytes:
@@ -92,7 +94,8 @@ def number_page(account: str, senders: Iterable[Sender], query: Form) -> dict[st
             "status": "in-use",
         }
         for sender in senders
-        if sender.kind is not SenderKind.SHORT_CODE and first(query, "PhoneNumber") in {None, sender.number}
+        if sender.kind in {SenderKind.LONG_CODE, SenderKind.TOLL_FREE}
+        and first(query, "PhoneNumber") in {None, sender.number}
     ]
     uri = f"/{API_VERSION}/Accounts/{account}/IncomingPhoneNumbers.json"
     return _page(uri, "incoming_phone_numbers", records, query, _MAX_PAGE_SIZE, None)
@@ -112,6 +115,32 @@ def short_code_page(account: str, senders: Iterable[Sender], query: Form) -> dic
     ]
     uri = f"/{API_VERSION}/Accounts/{account}/SMS/ShortCodes.json"
     return _page(uri, "short_codes", records, query, _MAX_PAGE_SIZE, None)
+
+
+def service_resource(sid: str, account: str, part: str, numbers: int) -> dict[str, Any] | None:
+    """Return the Messaging Service with *sid* of *account*, or a page of what is in it as *part* says; None for neither.
+
+    https://www.twilio.com/docs/messaging/api/service-resource
+    """
+    uri = f"/v1/Services/{sid}"
+    if not part:
+        return {"sid": sid, "account_sid": account, "friendly_name": sid, "url": uri}
+    key = _PARTS_OF_SERVICE.get(part)
+    if key is None:
+        return None
+    records = [
+        {
+            "sid": _sid("PN", number),
+            "account_sid": account,
+            "service_sid": sid,
+            "phone_number": number,
+            "country_code": "US",
+            "capabilities": ["SMS", "MMS"],
+        }
+        for number in numbers_of_service(sid, numbers if part == "PhoneNumbers" else 0)
+    ]
+    pages = {"first_page_url": f"{uri}/{part}", "previous_page_url": None, "next_page_url": None}
+    return {key: records, "meta": {"key": key, "page": 0, "page_size": len(records), "url": f"{uri}/{part}"} | pages}
 
 
 def _newest_first(carriers: Carriers, to: str | None, before: Message | None) -> Iterable[Message]:

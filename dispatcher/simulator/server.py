@@ -58,6 +58,7 @@ async def open_simulator(
         seed=settings.seed,
         undelivered_share=settings.undelivered_share,
         factors=settings.rate_factors,
+        service_senders=settings.service_senders,
         almanac=almanac,
     )
     carriers.filtered = settings.filtered

@@ -4,7 +4,7 @@ import re
 from sys import intern
 
 from dispatcher.domain.job import MAX_BODY_CHARACTERS, MAX_MEDIA_URLS
-from dispatcher.domain.phone import is_e164, is_short_code
+from dispatcher.domain.phone import is_alphanumeric, is_e164, is_short_code
 from dispatcher.domain.segments import count_segments
 from dispatcher.simulator.fifo import MAX_VALIDITY
 from dispatcher.simulator.form import Form, first, number, parse_form
@@ -60,11 +60,15 @@ def _objection_to_numbers(to: str, sender: str | None, service: str | None) -> i
     if sender is not None:
         if sender in MAGIC_FROM:
             return MAGIC_FROM[sender]
-        if sender != MAGIC_FROM_GOOD and not is_e164(sender) and not is_short_code(sender):
+        if sender != MAGIC_FROM_GOOD and not _is_sender(sender):
             return 21212
     if to in MAGIC_TO:
         return MAGIC_TO[to]
     return None if is_e164(to) else 21211
+
+
+def _is_sender(text: str) -> bool:
+    return is_e164(text) or is_short_code(text) or is_alphanumeric(text)
 
 
 def _objection_to_content(form: Form, body: str, media: list[str], service: str | None) -> int | None:

@@ -9,6 +9,7 @@ from dispatcher.tracking.lifecycle import STAGES, Conclusion, News
 
 class _Parameters(msgspec.Struct, gc=False):
     sender: str | None = msgspec.field(name="From", default=None)
+    service: str | None = msgspec.field(name="MessagingServiceSid", default=None)
     to: str = msgspec.field(name="To", default="")
 
 
@@ -61,7 +62,8 @@ def read_callback(value: bytes) -> News | None:
         attempt=callback.attempt or 0,
         status=callback.status,
         code=callback.error_code,
-        sender=callback.parameters.sender,
+        # As the config and results call it.
+        sender=callback.parameters.service or callback.parameters.sender,
         to=callback.parameters.to,
         account=callback.account,
         at=callback.received_at.timestamp(),

@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from benchmarks.stage import MAIN, PROMO, job, open_stage, until
-from dispatcher.simulator.carrier import carrier_of
 from dispatcher.simulator.judgement import flows, overruns
+from dispatcher.simulator.line import carrier_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.system]
 

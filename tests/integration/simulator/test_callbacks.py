@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from twilio.request_validator import RequestValidator
 
-from dispatcher.simulator.carrier import messaging_service_sid
+from dispatcher.simulator.line import messaging_service_sid
 from dispatcher.simulator.server import Simulator
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from yarl import URL
 from dispatcher.clock import SystemClock
 from dispatcher.delivery.control_plane import ThrottledHttpClient
 from dispatcher.domain.segments import count_segments
-from dispatcher.simulator.carrier import messaging_service_sid
+from dispatcher.simulator.line import messaging_service_sid
 from dispatcher.simulator.server import Simulator
 from dispatcher.transport.http import open_http
 

@@ -22,7 +22,7 @@ from dispatcher.domain.fleet import CARRIERS, Carrier, Fleet, Pool
 from dispatcher.domain.phone import is_e164
 from dispatcher.domain.segments import count_segments
 from dispatcher.sharding.rendezvous import Ranking
-from dispatcher.simulator.carrier import carrier_of
+from dispatcher.simulator.line import carrier_of
 from tests.unit.pacing.making import make_account, make_fleet, make_sender
 
 MIXED = make_fleet(

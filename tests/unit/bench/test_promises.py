@@ -13,6 +13,7 @@ def report(messages: int, *, peak: int = 100, cpu: float = 0.0) -> dict[str, Any
         "messages": messages,
         "cpu_seconds": cpu,
         "senders": {"72345": flow},
+        "media": {},
         "campaigns": {"promo": {"att": flow, "other": flow}},
         "accounts": {"main": {"refusals": {}}},
     }

@@ -38,6 +38,7 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 FULL = Path(__file__).with_name("full.yaml")
 MAIN_SID = "AC" + "0" * 31 + "1"
 PROMO_SID = "AC" + "0" * 31 + "2"
+SERVICE = "MG" + "0" * 31 + "1"
 ENVIRON = {
     "KAFKA_PASSWORD": "kafka-secret",
     "KEY_PASSWORD": "pem-secret",
@@ -126,6 +127,8 @@ def test_every_key_reaches_its_setting() -> None:
                     account="main",
                     rate=Rate(100, "s", 20),
                     prefixes=("+1",),
+                    mms_rate=Rate(40, "s"),
+                    media_prefixes=("+1",),
                 ),
                 "+18885550100": Sender(
                     number="+18885550100",
@@ -133,9 +136,15 @@ def test_every_key_reaches_its_setting() -> None:
                     account="main",
                     rate=Rate(3, "s"),
                     prefixes=("+1",),
+                    mms_rate=Rate(25, "s"),
+                    media_prefixes=("+1",),
                 ),
                 "+12065550100": Sender(
-                    number="+12065550100", kind=SenderKind.LONG_CODE, account="promo", a2p_campaign="promo-10dlc"
+                    number="+12065550100",
+                    kind=SenderKind.LONG_CODE,
+                    account="promo",
+                    a2p_campaign="promo-10dlc",
+                    media_prefixes=("+1",),
                 ),
                 "+447700900123": Sender(
                     number="+447700900123",
@@ -144,6 +153,22 @@ def test_every_key_reaches_its_setting() -> None:
                     rate=Rate(1, "s"),
                     # Jersey shares the United Kingdom's.
                     prefixes=("+44", "+353"),
+                    mms_rate=Rate(1, "s"),
+                ),
+                SERVICE: Sender(
+                    number=SERVICE,
+                    kind=SenderKind.MESSAGING_SERVICE,
+                    account="main",
+                    rate=Rate(30, "s"),
+                    mms_rate=Rate(10, "s"),
+                    media_prefixes=("+1", "+61"),
+                ),
+                "ACME": Sender(
+                    number="ACME",
+                    kind=SenderKind.ALPHANUMERIC,
+                    account="main",
+                    rate=Rate(10, "s"),
+                    prefixes=("+33",),
                 ),
             },
             a2p_campaigns={
@@ -156,13 +181,19 @@ def test_every_key_reaches_its_setting() -> None:
                         "verizon": Rate(240, "min"),
                         "other": Rate(10, "s"),
                     },
+                    mms_rates={
+                        "att": Rate(40, "s"),
+                        "tmobile": Rate(20, "s"),
+                        "verizon": Rate(2, "s"),
+                        "other": Rate(1, "s"),
+                    },
                 )
             },
             brands={"acme": Brand(name="acme", tmobile_daily_cap=200_000)},
             pools={
                 "marketing": Pool(
                     name="marketing",
-                    senders=("72345", "+18885550100", "+12065550100", "+447700900123"),
+                    senders=("72345", "+18885550100", "+12065550100", "+447700900123", SERVICE, "ACME"),
                     spill_after=0.0,
                     in_doubt="unknown",
                     validity=300.0,
@@ -200,6 +231,7 @@ def test_every_key_reaches_its_setting() -> None:
             callback_forged_share=0.1,
             filtered={"SALE": 0.11},
             rate_factors={"72345": 0.5},
+            service_senders=2,
         ),
         alerts=AlertSettings(
             delivery_below=0.8,
@@ -335,7 +367,7 @@ def test_each_topic_can_be_renamed() -> None:
 
 
 def test_remarks_point_at_what_deserves_a_second_look(tmp_path: Path) -> None:
-    text = FULL.read_text(encoding="utf-8").replace("${MAIN_SID}", PROMO_SID).replace(', "+447700900123"]', "]")
+    text = FULL.read_text(encoding="utf-8").replace("${MAIN_SID}", PROMO_SID).replace(', "+447700900123", ', ", ")
     _, remarks = examine(written(tmp_path, text), ENVIRON)
     lines = text.splitlines()
     assert [(lines[remark.line - 1].strip(), remark.what) for remark in remarks] == [

@@ -61,7 +61,7 @@ CASES = [
     ("twilio:", "«---\ntwilio:", 'a second document starts here; drop the "---" and what follows'),
     ("group_id: dispatcher", "group_id: x«\x07", "this character cannot stand in YAML; remove it"),
     ("[GB, JE, IE]", "[«${COUNTRY}]", 'inside { } and [ ] a variable needs quotes: "${NAME}"'),
-    ("brand: acme", "brand: acme\n    «brand: acme", '"brand" is given twice, first in line 63; keep one of them'),
+    ("brand: acme", "brand: acme\n    «brand: acme", '"brand" is given twice, first in line 71; keep one of them'),
     ("[GB, JE, IE]", "«&loop [*loop]", "this refers to what it is part of; write it out"),
     ("group_id: dispatcher", "? «[a]\n  : b", "a key has to be text"),
     # Variables
@@ -90,7 +90,7 @@ CASES = [
     (
         '- number: "72345"\n    kind: short_code\n',
         '- «number: "72345"\n',
-        '"kind" is missing: short_code, toll_free or long_code',
+        '"kind" is missing: short_code, toll_free, long_code or alphanumeric; a service needs none',
     ),
     ("    a2p_campaign:", "    «a2p_campaing:", 'unknown key "a2p_campaing"; did you mean "a2p_campaign"?'),
     # Values of another shape
@@ -271,12 +271,78 @@ CASES = [
     (
         "    a2p_campaign: promo-10dlc",
         "    a2p_campaign: promo-10dlc\n    «rate: 1/s",
-        "the rates of a2p_campaign hold for this number; drop rate",
+        "the rates of a2p_campaign hold for this sender; drop rate",
     ),
     (
         "    rate: 100/s burst 20",
         "    «a2p_campaign: promo-10dlc",
-        "10DLC campaigns are for long codes, and this is a short_code; drop a2p_campaign",
+        "10DLC campaigns are for long codes and services, and this is a short_code; drop a2p_campaign",
+    ),
+    (
+        '- number: "72345"\n',
+        "- «rate_of: 1/s\n",
+        'unknown key "rate_of"; did you mean "rate"?',
+    ),
+    (
+        "- service: MG00000000000000000000000000000001\n    account: main\n    rate: 30/s",
+        "- «account: main\n    rate: 30/s",
+        '"number" is missing: the short code, E.164 number or letters; or "service", a Messaging Service\'s SID',
+    ),
+    (
+        "- service: MG00000000000000000000000000000001",
+        "- service: «MG1",
+        'this is no Messaging Service\'s SID; it is "MG" and 32 hex digits',
+    ),
+    (
+        "- service: MG00000000000000000000000000000001",
+        '- number: "72346"\n    «service: MG00000000000000000000000000000001',
+        "a sender is a number or a Messaging Service; drop one of the two",
+    ),
+    (
+        "- service: MG00000000000000000000000000000001",
+        "- service: MG00000000000000000000000000000001\n    kind: «short_code",
+        "a service is a messaging_service; drop kind",
+    ),
+    (
+        "- service: MG00000000000000000000000000000001\n    account: main\n    rate: 30/s",
+        "- «service: MG00000000000000000000000000000001\n    account: main",
+        '"rate" is missing: what its senders may send together, in segments, like "100/s"; Twilio cannot tell',
+    ),
+    (
+        '- number: "+12065550100"\n    kind: long_code',
+        '- number: «"+12065550100"\n    kind: messaging_service',
+        '"+12065550100" is no Messaging Service; write "service:" and its SID, which begins with MG',
+    ),
+    (
+        "number: ACME",
+        'number: «"A*C"',
+        '"A*C" is no alphanumeric sender; it has 2 to 11 letters, digits and spaces, like "ACME"',
+    ),
+    (
+        "kind: alphanumeric\n    account: main",
+        "kind: alphanumeric\n    «mms_rate: 1/s\n    account: main",
+        "letters carry no media; drop mms_rate",
+    ),
+    (
+        "- number: ACME\n    kind: alphanumeric\n    account: main\n    countries: [FR]",
+        "- «number: ACME\n    kind: alphanumeric\n    account: main",
+        '"countries" is missing: where these letters are registered, or need not be, like ["GB", "DE"]',
+    ),
+    (
+        "[FR]",
+        "[FR, «CA]",
+        "numbers that begin with +1 get no messages from letters; drop it, or send from a number there",
+    ),
+    ("mms_rate: 10/s", "mms_rate: «some", f'"some" is no rate; {RATE_HINT}, or "none"'),
+    (
+        "    a2p_campaign: promo-10dlc",
+        "    a2p_campaign: promo-10dlc\n    «mms_rate: 1/s",
+        "the mms_rates of a2p_campaign hold for this sender; drop mms_rate",
+    ),
+    (
+        "{att: 40/s, tmobile: 20/s",
+        "{att: 40/s, tmobile: 1/s, «t-mobile: 20/s",
+        'unknown key "t-mobile"; did you mean "tmobile"?',
     ),
     ("[GB, JE, IE]", "[GB, «UK]", '"UK" is no country; write its ISO code, like "US" or "GB"'),
     ("account: promo\n    a2p", "«account:\n    a2p", "text is needed here, not nothing"),
@@ -365,7 +431,7 @@ def test_every_missing_key_of_a_section_is_named(tmp_path: Path) -> None:
     assert mistakes_in(tmp_path, "") == [
         '1:1: "kafka" is missing: how to reach Kafka',
         '1:1: "accounts" is missing: Twilio accounts by name',
-        '1:1: "senders" is missing: the numbers to send from',
+        '1:1: "senders" is missing: what to send from',
         '1:1: "pools" is missing: senders that stand in for each other, by name',
     ]
 

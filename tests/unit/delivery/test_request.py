@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.delivery.request import STATUS_PATH, RequestMaker
-from dispatcher.domain.fleet import Pool
+from dispatcher.domain.fleet import Pool, Sender, SenderKind
 from dispatcher.domain.job import Job
 from dispatcher.domain.message import Message
+from dispatcher.domain.rate import Rate
 from tests.unit.pacing.making import Desk, make_sender
 
 # Whatever JSON can hold: no lone surrogates.
@@ -60,6 +61,28 @@ def test_numbers_arrive_with_their_plus(number: str, to: str) -> None:
     form = parse_qs(make(number=number, to=to).decode())
     assert form["From"] == [number]
     assert form["To"] == [to]
+
+
+SERVICE = "MG" + "5" * 32
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "only_number", "sent"),
+    [
+        (SERVICE, SenderKind.MESSAGING_SERVICE, None, [("MessagingServiceSid", SERVICE)]),
+        (SERVICE, SenderKind.MESSAGING_SERVICE, "+15005550006", [("From", "+15005550006")]),
+        ("Acme & Co", SenderKind.ALPHANUMERIC, None, [("From", "Acme & Co")]),
+    ],
+)
+def test_a_service_is_named_in_place_of_a_number_and_letters_as_they_are(
+    number: str, kind: SenderKind, only_number: str | None, sent: list[tuple[str, str]]
+) -> None:
+    sender = Sender(number=number, kind=kind, account="main", rate=Rate(1, "s"))
+    job = Job(id="spring-1", campaign="spring", to="+447911123456", pool="all", body="Hi")
+    message = Message(job=job, origin=Desk(), offset=0, priority=0, cost=1, appended_at=0.0)
+    maker = RequestMaker({"all": Pool(name="all", senders=(number,))}, None, only_number)
+    expected = [*sent, ("To", "+447911123456"), ("Body", "Hi")]
+    assert parse_qsl(maker.make(message, sender).form.decode(), strict_parsing=True) == expected
 
 
 def test_without_a_public_address_nothing_is_called_back() -> None:

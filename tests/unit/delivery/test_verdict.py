@@ -71,8 +71,8 @@ def test_a_code_decides_whatever_the_status(code: int, status: int) -> None:
     [
         (Reaction.WAIT_FOR_SENDER, {21611}),
         (Reaction.SWITCH_SENDER, {21606, 21212, 21659, 21660, 21661, 21701, 21703, 21704, 21705}),
-        (Reaction.TRY_ANOTHER, {21612}),
-        (Reaction.REFUSE, {21211, 21614, 21635, 21602, 21617, 21619, 21620}),
+        (Reaction.TRY_ANOTHER, {21612, 21657}),
+        (Reaction.REFUSE, {21211, 21614, 21635, 21602, 21617, 21619, 21620, 21623}),
         (Reaction.OPTED_OUT, {21610}),
         (Reaction.CLOSE_COUNTRY, {21408}),
         (Reaction.STOP_ACCOUNT, {20003, 20005, 10001, 90010, 30002, 30037, 63038, 30454}),

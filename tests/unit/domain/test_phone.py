@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.domain.phone import is_e164, is_short_code, mask
+from dispatcher.domain.phone import is_alphanumeric, is_e164, is_service_sid, is_short_code, mask
 
 e164 = st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True)
 
@@ -36,6 +36,25 @@ def test_what_has_not_the_form_of_e164_is_refused(number: str) -> None:
 )
 def test_a_short_code_is_three_to_eight_digits(number: str, *, is_one: bool) -> None:
     assert is_short_code(number) is is_one
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("ACME", True), ("A1", True), ("Acme & Co", True), ("3M-Shop_+", True), ("elevenchars", True),
+        ("A", False), ("12345", False), ("twelve chars", False), ("A*C", False), (" ACME", False), ("ACME ", False),
+        ("ACM\u00c9", False), ("ACME\n", False), ("", False),
+    ],
+)  # fmt: skip
+def test_letters_are_a_sender_of_two_to_eleven_of_them(name: str, *, is_one: bool) -> None:
+    assert is_alphanumeric(name) is is_one
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"), [("MG" + "0a" * 16, True), ("MG" + "0" * 31, False), ("AC" + "0" * 32, False), ("72345", False)]
+)
+def test_a_service_is_known_by_its_sid(name: str, *, is_one: bool) -> None:
+    assert is_service_sid(name) is is_one
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,32 @@ def test_a_stop_reaches_as_far_as_the_config_says_and_a_start_as_far(
     assert started == [Entry(entry.key, None) for entry in stopped]
 
 
+SERVICE = "MG" + "5" * 32
+
+
+@pytest.mark.parametrize(
+    ("reach", "to", "service", "expected"),
+    [
+        ("pool", "+14155550123", SERVICE, [f"{ANA}/pool/club"]),
+        ("sender", "+14155550123", SERVICE, [f"{ANA}/sender/{SERVICE}"]),
+        # The number is a sender by itself.
+        ("sender", "72345", SERVICE, [f"{ANA}/sender/72345"]),
+        # The config knows nothing of that service.
+        ("sender", "+14155550123", "MG" + "6" * 32, [f"{ANA}/sender/+14155550123"]),
+    ],
+)
+def test_what_is_said_to_a_number_of_a_service_is_said_to_the_service(
+    reach: SuppressionReach, to: str, service: str, expected: list[str]
+) -> None:
+    decider = Decider(reach, (*POOLS, Pool(name="club", senders=(SERVICE,))))
+    stop = orjson.loads(inbound("stop", to))
+    stop["parameters"]["MessagingServiceSid"] = service
+    assert keys(decider.hear(read_callback(orjson.dumps(stop)))) == expected
+    told = orjson.loads(status(21610))
+    told["parameters"] |= {"From": to, "MessagingServiceSid": service}
+    assert keys(decider.hear(read_callback(orjson.dumps(told)))) == expected
+
+
 def test_an_opt_out_says_since_when_and_whence() -> None:
     (entry,) = Decider("pool", POOLS[1:2]).hear(read_callback(inbound("stop")))
     assert value(entry) == {

@@ -7,7 +7,8 @@ import pytest
 from dispatcher.domain.fleet import Fleet
 from dispatcher.domain.rate import Rate
 from dispatcher.simulator import carrier
-from dispatcher.simulator.carrier import Carriers, carrier_of, messaging_service_sid
+from dispatcher.simulator.carrier import Carriers
+from dispatcher.simulator.line import carrier_of, messaging_service_sid
 from dispatcher.simulator.message import Message, Submission
 
 PROMO = "AC" + "2" * 32

@@ -208,6 +208,8 @@ def test_the_log_pages_through_what_was_accepted_in_order(client: Client) -> Non
         "sid": "",
         "to": "+12065550142",
         "from": "72345",
+        "service": None,
+        "media": 0,
         "account": MAIN,
         "segments": 2,
         "mid": "m4",
@@ -256,7 +258,7 @@ def test_the_report_says_what_was_sent_through_whom(client: Client, carriers: Ca
     }
     assert campaign["att"]["rate"] == 4.0
     assert report["accounts"]["main"]["refusals"] == {"21610": 1}
-    assert report["families"] == {"main": {"rate": 100.0, "peak_messages_1s": 3}}
+    assert report["families"] == {"main": {"rate": 100.0, "peak_messages_1s": 3, "peak_media_1s": {}}}
     assert report["callbacks"]["sent"] == 0
     assert report["reached"]["sent"] == 5
 

@@ -32,6 +32,13 @@ def test_a_callback_is_news(kind: str, by: Any) -> None:
     )  # fmt: skip
 
 
+def test_news_of_a_service_are_the_services_not_those_of_the_number_it_chose() -> None:
+    service = "MG" + "5" * 32
+    news = read_callback(callback(parameters={"From": "+14155550123", "To": "+1", "MessagingServiceSid": service}))
+    assert news is not None
+    assert news.sender == service
+
+
 @pytest.mark.parametrize("changes", [{"kind": "inbound"}, {"mid": None}, {"sid": ""}])
 def test_what_speaks_of_no_message_of_ours_is_no_news(changes: dict[str, Any]) -> None:
     assert read_callback(callback(**changes)) is None
