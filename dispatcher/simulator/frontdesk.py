@@ -39,7 +39,7 @@ class FrontDesk:
         self._desks = {account.name: Desk(account.sid) for account in fleet.accounts.values()}
         self._api = Api(fleet, carriers, weather, self._desks, started=started)
 
-    def answer(self, request: Request, now: float) -> Answer:
+    def answer(self, request: Request, now: float) -> Answer:  # noqa: PLR0911 - a return a path
         """Do what *request* asks, as of *now*, and return the answer to it."""
         path, _, query = request.target.decode("latin-1").partition("?")
         if path.startswith(ACCOUNTS_PATH):

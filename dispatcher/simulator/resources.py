@@ -118,7 +118,7 @@ def short_code_page(account: str, senders: Iterable[Sender], query: Form) -> dic
 
 
 def service_resource(sid: str, account: str, part: str, numbers: int) -> dict[str, Any] | None:
-    """Return the Messaging Service with *sid* of *account*, or a page of what is in it as *part* says; None for neither.
+    """Return the Messaging Service with *sid* of *account*, or a page of what *part* says is in it; None for neither.
 
     https://www.twilio.com/docs/messaging/api/service-resource
     """
