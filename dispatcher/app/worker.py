@@ -37,6 +37,7 @@ from dispatcher.engine.reconciler import Reconciler
 from dispatcher.intake.callbacks import CallbackLog
 from dispatcher.intake.consumer import Intake
 from dispatcher.intake.control import ControlReader
+from dispatcher.intake.held import Held
 from dispatcher.intake.recovery import History, Recovered
 from dispatcher.intake.sender_news import SenderNews
 from dispatcher.intake.suppressions import SuppressionReader
@@ -147,8 +148,9 @@ async def run_worker(
             clock=clock,
             tasks=tasks,
             receive=worker.pipeline.receive,
-            parked=parked_topics(topics.parked),
+            held=worker.held,
             receive_parked=worker.pipeline.receive_parked,
+            written=lambda topic, index: worker.publisher.ends.get((topic, index), 0),
             after_batch=worker.driver.wake,
             drain=worker.drain,
             abandon=worker.abandon,
@@ -211,6 +213,7 @@ class Worker:
         self._http = http
         self._planes: dict[str, ControlPlane] = {}
         self._for_outcomes = for_outcomes
+        self.held = Held(parked_topics(settings.topics.parked))
         self.publisher = Publisher(for_outcomes, clock, fence)
         self.ledger = Ledger(for_intents, settings.topics.journal, _name(), clock, intended=self._intended)
         self.api = TwilioApi(http, fleet.accounts, base_url=settings.twilio.base_url, answered=self._answered)
@@ -231,6 +234,7 @@ class Worker:
             clock=clock,
             random=Random(),  # noqa: S311 - jitter, not secrets
             send=self.api.send,
+            call_back=self.held.call_back,
         )
         self.driver = Driver(self.pipeline, clock)
 

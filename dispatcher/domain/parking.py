@@ -2,6 +2,7 @@
 
 A tier hands each record back when it is as old as the tier says, so it is first in, first out, whatever is due when.
 Who waits for hours stays in several, one after the other; the last seconds are waited for in memory.
+Who waits for an operator's word is in a topic beside the tiers, until that is said.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,8 +10,13 @@ from typing import NamedTuple
 
 from dispatcher.domain.outcome import Position
 
-# By name: how long a record stays, in seconds. No longer than an hour, in which a cancelled campaign has its results.
+# By name: how long a record stays, in seconds, unless it is called back.
 TIERS: Mapping[str, float] = {"10s": 10.0, "1min": 60.0, "10min": 600.0, "1h": 3600.0}
+# What is of held campaigns. It is called back when one of them is let go; else looked at after so long: one may have
+# expired, or its word been given by a clock that was wrong.
+HELD = "held"
+EVERY_TIER = frozenset({*TIERS, HELD})
+_HELD_FOR = 3600.0
 # A tier is for who is due at least so much later than it hands back.
 MARGIN = 1.0
 
@@ -44,8 +50,8 @@ def tier_for(wait: float) -> str | None:
 
 
 def parked_topics(prefix: str) -> Mapping[str, float]:
-    """Return the topic of each tier, and how long a record stays in it."""
-    return {f"{prefix}.{name}": stay for name, stay in TIERS.items()}
+    """Return the topic of each tier, and of what is held, and how long a record stays in it at most."""
+    return {f"{prefix}.{name}": stay for name, stay in {**TIERS, HELD: _HELD_FOR}.items()}
 
 
 def write_headers(parked: Parked) -> tuple[tuple[str, bytes], ...]:

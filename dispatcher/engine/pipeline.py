@@ -19,7 +19,7 @@ from dispatcher.domain.job import Job
 from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message, Origin, Record
 from dispatcher.domain.outcome import Position
-from dispatcher.domain.parking import NotParkedError, Whereabouts, read_headers
+from dispatcher.domain.parking import EVERY_TIER, HELD, NotParkedError, Whereabouts, read_headers
 from dispatcher.domain.segments import count_segments
 from dispatcher.engine.answers import Answers
 from dispatcher.engine.campaigns import Campaigns
@@ -42,6 +42,8 @@ log = structlog.get_logger()
 # Messages are announced in the journal so many seconds before they leave: longer than that takes, with a tick of the
 # ledger and an acknowledgement of Kafka's; the shorter, the less is in doubt after a crash.
 AHEAD = 0.050
+# The clocks of operators and workers differ by less than so many seconds.
+CLOCKS_DIFFER = 5.0
 
 _REASONS = ("sender", "queue", "account", "family", "campaign", "concurrency", "suspended", "held", "journal")
 
@@ -51,7 +53,8 @@ class Pipeline:
 
     Everything here is synchronous and runs on the event loop's thread: `receive` with what Kafka brought,
     `answers.answered` with what Twilio said, and `run` whenever `next_due` has come. *send* puts a request on the wire
-    at once; it has come to Twilio *arrival* seconds later, or never will.
+    at once; it has come to Twilio *arrival* seconds later, or never will. *call_back* is told the tiers of which what
+    was parked before a time, in seconds of the epoch, is to come back.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Pipeline:
         clock: Clock,
         random: Random,
         send: Callable[[Request], None],
+        call_back: Callable[[Collection[str], float], None],
     ) -> None:
         self._compliance = compliance
         self._arrival = arrival
@@ -82,6 +86,7 @@ class Pipeline:
         self._fence = fence
         self._clock = clock
         self._send = send
+        self._call_back = call_back
         self._pacer = Pacer(
             admit=self._admit, depart=self._depart, run_dry=self._run_dry, announce=self._announce, ahead=AHEAD
         )
@@ -94,7 +99,6 @@ class Pipeline:
         )
         self.placement = Placement(fleet, self.hierarchy, self._pacer)
         self._returns = Returns(self._pacer, self.placement, ledger, outcomes, clock)
-        self.campaigns = Campaigns(self.hierarchy, self._pacer, outcomes)
         self.senders = Senders(
             self.hierarchy,
             self.placement,
@@ -114,6 +118,7 @@ class Pipeline:
         self._repeats = Repeats(dedup_horizon)
         self._recovered: dict[tuple[str, int, int], Intent] = {}
         self._later = Later(priorities, self._repeats, outcomes, clock)
+        self.campaigns = Campaigns(self.hierarchy, self._pacer, self._later, outcomes, clock, go_on=self._place)
         self.answers = Answers(
             fleet=fleet,
             hierarchy=self.hierarchy,
@@ -192,8 +197,8 @@ class Pipeline:
         elif seen is not None:
             reason = f"its id was published before, at {seen.topic}/{seen.partition}/{seen.offset}; an id is sent once"
             self._outcomes.conclude(message, "suppressed", reason=reason)
-        elif self.campaigns.stopped and self.campaigns.cancel(message):
-            pass
+        elif self.campaigns.stopped and self.campaigns.is_cancelled(job.campaign):
+            self.campaigns.stop(message)
         elif due > now.timestamp():
             self._later.wait(message, due)
         else:
@@ -222,9 +227,19 @@ class Pipeline:
 
     def obey(self, campaign: str, record: CampaignRecord | None) -> None:
         """From now on *record* holds for *campaign*: it runs, maybe slowly, waits, or is cancelled."""
-        self.campaigns.obey(campaign, record, self._clock.monotonic())
-        if record is not None and record.state == "cancelled":
-            self.campaigns.cancel_all(self._later.withdraw(campaign))
+        was_stopped = campaign in self.campaigns.stopped
+        self.campaigns.obey(campaign, record)
+        if self.campaigns.is_cancelled(campaign):
+            self.campaigns.withdraw_all(self._later.withdraw(campaign))
+        elif campaign in self.campaigns.stopped:
+            return
+        now = self._clock.epoch()
+        if not was_stopped:
+            if record is None or record.order is None:
+                return  # nobody ever stopped it
+            # At its start a worker hears old words again. They concern what was parked before them and no more.
+            now = min(now, record.order.at.timestamp() + CLOCKS_DIFFER)
+        self._call_back(EVERY_TIER if self.campaigns.is_cancelled(campaign) else (HELD,), now)
 
     def share(self, owned: Collection[int], of: int) -> None:
         """Run every limit at its share from now on: this worker has the partition indices *owned*, *of* so many."""
@@ -301,21 +316,19 @@ class Pipeline:
             return
         for message in self._later.due() if self._later else ():
             self._consider(message, self._clock.now())
-        if self.campaigns.has_more:
-            self.campaigns.conclude_some()
+        if self.campaigns.due <= now:
+            self.campaigns.work()
         self._pacer.run(now)
 
     def next_due(self) -> float:
         """Return the monotonic time at which `run` is needed next; inf: not before something happens."""
         if self._halted or not self._fence.is_open(self._clock.monotonic()):
             return inf
-        if self.campaigns.has_more:
-            return 0.0
-        due = self._pacer.next_due()
+        due = min(self._pacer.next_due(), self.campaigns.due)
         return min(due, self._later.next_due()) if self._later else due
 
     def _place(self, message: Message) -> None:
-        if self.campaigns.stopped and self.campaigns.cancel(message):
+        if self.campaigns.stopped and self.campaigns.stop(message):
             return
         if not self.placement.place(message, self._clock.monotonic()):
             self._outcomes.conclude(message, "refused", reason=no_sender(message))
@@ -351,7 +364,10 @@ class Pipeline:
         """*message* was announced and is not to leave: its campaign has been held meanwhile, or cancelled."""
         if self.campaigns.is_cancelled(message.job.campaign):
             message.attempts -= 1
-            self.campaigns.cancel(message)
+            self.campaigns.stop(message)
+        elif self.campaigns.is_parked(message.job.campaign):
+            self._returns.take_back(message, message.lane)
+            self.campaigns.stop(message)
         else:
             self._returns.choose_anew(message, message.lane)
 

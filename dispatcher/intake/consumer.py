@@ -52,7 +52,8 @@ class Intake:
     *open_consumer* returns a consumer in the group that runs while its context lasts. When it stands still it is
     replaced; whether it does is judged by what *ends* says of where partitions end, asked of Kafka by other means.
 
-    Records of the topics *parked* are fed to *receive_parked*, when they are as old as is said there, in seconds.
+    Records of the topics of *held* are fed to *receive_parked*, when they are old enough for it; *written* gives the end of what
+    this worker wrote into such a topic's partition.
 
     *after_batch* is called when some have been fed. *drain* is awaited before partitions are given up: it comes back
     when nothing of them is in flight any more; *abandon* is called instead when they are lost already. *resume* is told
@@ -72,8 +73,9 @@ class Intake:
         clock: Clock,
         tasks: asyncio.TaskGroup,
         receive: Receive,
-        parked: Mapping[str, float],
+        held: Held,
         receive_parked: ReceiveParked,
+        written: Callable[[str, int], int],
         after_batch: Callable[[], None],
         drain: Callable[[], Awaitable[None]],
         abandon: Callable[[], None],
@@ -91,8 +93,9 @@ class Intake:
         self._partitions = partitions
         self._clock = clock
         self._receive = receive
-        self._held = Held(parked)
+        self._held = held
         self._receive_parked = receive_parked
+        self._written = written
         self._after_batch = after_batch
         self._drain = drain
         self._abandon = abandon
@@ -154,7 +157,9 @@ class Intake:
             metrics.LAG.labels(priority.name).set(lag)
         for topic in self._held.topics:
             of_tier = [(tp, offsets) for tp, offsets in self._offsets.items() if tp.topic == topic]
-            waiting = sum(max(0, (self._consumer.highwater(tp) or 0) - offsets.position) for tp, offsets in of_tier)
+            # Of a partition that rests the consumer hears nothing.
+            ends = {tp: max(self._consumer.highwater(tp) or 0, self._written(topic, tp.partition)) for tp, _ in of_tier}
+            waiting = sum(max(0, ends[tp] - offsets.position) for tp, offsets in of_tier)
             metrics.PARKED.labels(topic.rpartition(".")[2]).set(waiting)
 
     async def _serve(self, stop: asyncio.Event) -> Mechanism | None:

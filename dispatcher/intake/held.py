@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -18,12 +19,13 @@ class Held:
     """Keeps what was read last of each partition until it is old enough: *stays* says how old, by topic, in seconds.
 
     Nothing more is to be read of a partition while something of it is kept, nor, between two looks, of those that had
-    nothing at the last one.
+    nothing at the last one. What is called back is old enough at once.
     """
 
     def __init__(self, stays: Mapping[str, float]) -> None:
         self.topics: Collection[str] = stays.keys()
         self._stays = stays
+        self._called_back = dict.fromkeys(stays, -inf)
         self._records: dict[TopicPartition, deque[Any]] = {}
         self._resting: set[TopicPartition] = set()
         self._idle: set[TopicPartition] = set()
@@ -36,6 +38,12 @@ class Held:
 
     def __contains__(self, partition: TopicPartition) -> bool:
         return partition in self._records or partition in self._idle
+
+    def call_back(self, tiers: Collection[str], before: float) -> None:
+        """Let what was parked in *tiers* before then, in seconds of the epoch, be old enough."""
+        for topic, called_back in self._called_back.items():
+            if topic.rpartition(".")[2] in tiers:
+                self._called_back[topic] = max(before, called_back)
 
     def turn(self, consumer: Any, partitions: Iterable[TopicPartition], now: float) -> None:
         """Let *consumer* begin or end a look at *partitions*, where it is time; *now* is in seconds of the epoch."""
@@ -94,4 +102,5 @@ class Held:
 
     def _ready_at(self, record: Any) -> float:
         """Return when *record* has been in its topic for long enough, in seconds of the epoch."""
-        return float(record.timestamp / 1000 + self._stays[record.topic])
+        parked_at = float(record.timestamp / 1000)
+        return parked_at if parked_at <= self._called_back[record.topic] else parked_at + self._stays[record.topic]

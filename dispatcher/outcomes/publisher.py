@@ -23,13 +23,17 @@ KEPT_OF_TOO_LARGE = 64 * 1024
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """A record to write, and the job that is settled by it."""
+    """A record to write, and the job that is settled by it.
+
+    *timestamp* is in milliseconds of the epoch; None: when it is written.
+    """
 
     key: bytes | None
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
     origin: Origin
     offset: int
+    timestamp: int | None = None
 
 
 class Publisher:
@@ -98,7 +102,8 @@ class Publisher:
             if not record.origin.is_owned:
                 waiting.popleft()
                 continue
-            if batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
+            key, value, headers = record.key, record.value, list(record.headers)
+            if batch.append(timestamp=record.timestamp, key=key, value=value, headers=headers) is None:
                 break
             sent.append(waiting.popleft())
         if not waiting:

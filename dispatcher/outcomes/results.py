@@ -70,13 +70,17 @@ class Outcomes:
         self._publisher.add(self._topics.results, record)
 
     def park(self, message: Message, tier: str, due: float, priority: str) -> None:
-        """Let *message* wait in *tier* since it is *due* so late; its record is settled when the copy is safe."""
+        """Let *message* wait in *tier* since it is *due* so late; its record is settled when the copy is safe.
+
+        The copy is of this moment, whenever it is written: what is said of its campaign from now on concerns it.
+        """
         origin = message.origin
         if not origin.is_owned:
             return
         first = message.first or Position(origin.topic, origin.partition, message.offset)
         headers = write_headers(Parked(due, first, priority, message.attempts))
-        record = Record(message.job.to.encode(), _encode(message.job), headers, origin, message.offset)
+        at = int(self._clock.epoch() * 1000)
+        record = Record(message.job.to.encode(), _encode(message.job), headers, origin, message.offset, at)
         self._publisher.add(f"{self._topics.parked}.{tier}", record)
 
     def bury(self, origin: Origin, offset: int, key: bytes | None, value: bytes | None, reason: str) -> None:

@@ -1,16 +1,19 @@
 """What waits for long waits in Kafka: it survives its worker, comes back on time, and is sent once."""
 
 import asyncio
+import random
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from benchmarks.stage import job, open_stage, until
+from benchmarks.stage import Stage, job, open_stage, until
 from dispatcher.clock import SystemClock
 
 pytestmark = [pytest.mark.kafka, pytest.mark.system]
+
+FAST = [{"number": "72345", "kind": "short_code", "account": "main", "rate": "500/s"}]
 
 
 async def test_what_is_parked_survives_a_killed_worker_and_leaves_on_time_and_once(kafka: str, tmp_path: Path) -> None:
@@ -39,3 +42,78 @@ async def test_what_is_parked_survives_a_killed_worker_and_leaves_on_time_and_on
         assert (await stage.report())["texted_twice"]["texts"] == 0
         assert {result["job"]["topic"] for result in results} == {stage.topic()}
         assert all(result["parked"]["topic"].startswith(stage.config["topics"]["parked"]) for result in results)
+
+
+async def parked_in(stage: Stage, tier: str) -> int:
+    return int((await stage.metric("dispatcher_parked_messages")).get(f'tier="{tier}"', 0))
+
+
+@pytest.mark.slow
+async def test_a_paused_campaign_is_parked_whole_hides_nothing_and_goes_on_at_once_when_it_is_resumed(
+    kafka: str, tmp_path: Path
+) -> None:
+    """More of it than a worker takes in hand, through a kill -9 of the worker."""
+    count, others = 120_000, 500
+    async with open_stage(tmp_path, kafka, senders=FAST) as stage:
+        await stage.start_simulator()
+        worker = await stage.start_worker("first")
+        await stage.command("campaign", "pause", "spring", "--unknown")
+        await stage.publish(job("spring", row, "marketing") for row in range(count))
+        await stage.publish(job("summer", count + row, "marketing") for row in range(others))
+
+        async def is_parked() -> bool:
+            return await parked_in(stage, "held") >= count / 2
+
+        await until(is_parked, within=60, what="a parked campaign")
+        await worker.kill()
+        await stage.start_worker("second")
+        results = await stage.wait_for_results(others, within=120)
+        assert {result["campaign"] for result in results} == {"summer"}
+
+        async def is_parked_whole() -> bool:
+            return await parked_in(stage, "held") >= count
+
+        await until(is_parked_whole, within=120, what="the whole campaign parked")
+        before = (await stage.report())["messages"]
+        await stage.command("campaign", "resume", "spring")
+
+        async def has_begun() -> bool:
+            return bool((await stage.report())["messages"] > before)
+
+        await until(has_begun, within=5, what="a first message of the resumed campaign")
+        await stage.wait_for_results(others + random.Random(7).randrange(2000, 5000), within=60)
+        await stage.command("campaign", "cancel", "spring")
+        results = await stage.wait_for_results(count + others, within=120)
+        await asyncio.sleep(2.0)  # a second result would come now
+        results = await stage.results()
+        assert len(results) == len({result["id"] for result in results}) == count + others
+        statuses = Counter((result["campaign"], result["status"]) for result in results)
+        assert statuses["spring", "accepted"] + statuses["spring", "cancelled"] == count
+        assert (await stage.report())["messages"] == statuses["spring", "accepted"] + others
+        assert (await stage.report())["texted_twice"]["texts"] == 0
+
+
+async def test_a_cancelled_campaign_that_is_parked_for_hours_has_its_results_within_seconds(
+    kafka: str, tmp_path: Path
+) -> None:
+    count = 2000
+    async with open_stage(tmp_path, kafka) as stage:
+        await stage.start_simulator()
+        await stage.start_worker()
+        due = (SystemClock.now() + timedelta(hours=5)).isoformat()
+        await stage.publish(
+            job(("spring", "summer")[row % 2], row, "marketing") | {"send_at": due} for row in range(2 * count)
+        )
+
+        async def are_parked() -> bool:
+            return await parked_in(stage, "1h") >= 2 * count
+
+        await until(are_parked, within=30, what="parking")
+        await stage.command("campaign", "cancel", "spring", "--unknown")
+        results = await stage.wait_for_results(count, within=15)
+        assert Counter((one["campaign"], one["status"]) for one in results) == {("spring", "cancelled"): count}
+
+        async def are_left() -> bool:
+            return await parked_in(stage, "1h") == count
+
+        await until(are_left, within=15, what="the other one, still parked")

@@ -19,6 +19,7 @@ from dispatcher.domain.fleet import PriorityClass
 from dispatcher.domain.settings import KafkaSettings
 from dispatcher.intake import consumer as intake_consumer
 from dispatcher.intake.consumer import Intake
+from dispatcher.intake.held import Held
 from dispatcher.intake.offsets import PartitionOffsets
 from dispatcher.intake.recovery import History
 from dispatcher.intake.watchdog import PATIENCE, Mechanism
@@ -106,7 +107,8 @@ class Desk:
                 clock=clock,
                 tasks=tasks,
                 receive=self.receive,
-                parked={},
+                held=Held({}),
+                written=lambda *_: 0,
                 receive_parked=lambda *_: None,
                 after_batch=lambda: None,
                 drain=nothing,

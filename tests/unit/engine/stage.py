@@ -1,6 +1,6 @@
 """A pipeline on a stage: its clock, its Kafka and its Twilio are in the test's hand."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import heappop, heappush
@@ -34,6 +34,8 @@ from tests.clock import FakeClock
 from tests.unit.pacing.making import Desk
 
 TIERS = parked_topics(Topics().parked)
+# Seconds until what is called back is there.
+LOOK = 1.0
 # A request comes to Twilio within so many seconds.
 ARRIVAL = 20.0
 Reply = Answer | NotSent | NoAnswer
@@ -128,6 +130,9 @@ class Stage:
         self.open: list[Request] = []
         self.press = _Press(self._park)
         self.parked: list[Record] = []
+        # What is parked now: its topic and since when, by offset.
+        self.in_tiers: dict[int, tuple[str, int]] = {}
+        self._come_back: dict[int, Callable[[], None]] = {}
         self.tiers = {topic: Desk(topic) for topic in TIERS}
         self.journal = _Journal()
         self.fence = Fence(lease=inf)
@@ -157,6 +162,7 @@ class Stage:
             clock=self.clock,
             random=Random(1),
             send=self._send,
+            call_back=self._call_back,
         )
         self.pipeline.resume()
 
@@ -181,13 +187,25 @@ class Stage:
         self.pipeline.obey(campaign, CampaignRecord(**said))
 
     def _park(self, topic: str, record: Record) -> None:
-        """Hand *record* back when it has been in its tier for long enough."""
+        """Hand *record* back when it has been in its tier for long enough, or is called back."""
         self.parked.append(record)
-        stamp = int(self.clock.epoch() * 1000)
+        stamp = record.timestamp or 0
         back = Arrived(
             offset=next(self._offsets), key=record.key, value=record.value, timestamp=stamp, headers=record.headers
         )
-        self._later(TIERS[topic], lambda: self.pipeline.receive_parked(self.tiers[topic], [back]))
+        self.in_tiers[back.offset] = (topic, stamp)
+
+        def come_back() -> None:
+            if self.in_tiers.pop(back.offset, None):
+                self.pipeline.receive_parked(self.tiers[topic], [back])
+
+        self._come_back[back.offset] = come_back
+        self._later(TIERS[topic], come_back)
+
+    def _call_back(self, tiers: Collection[str], before: float) -> None:
+        for offset, (topic, stamp) in self.in_tiers.items():
+            if topic.rpartition(".")[2] in tiers and stamp / 1000 <= before:
+                self._later(LOOK, self._come_back[offset])
 
     def reply(self, request: Request, reply: Reply) -> None:
         """Twilio answers *request*, which it had been silent about, now."""

@@ -25,6 +25,7 @@ from dispatcher.domain.journal import Intent
 from dispatcher.intake import commits
 from dispatcher.intake import consumer as intake_consumer
 from dispatcher.intake.consumer import BATCH, Intake
+from dispatcher.intake.held import Held
 from dispatcher.intake.offsets import PartitionOffsets
 from dispatcher.intake.recovery import InheritedPages, Recovered
 from dispatcher.intake.watchdog import PATIENCE, Mechanism
@@ -78,8 +79,9 @@ def intake_of(log: Log, monkeypatch: pytest.MonkeyPatch, tasks: asyncio.TaskGrou
     settings: dict[str, Any] = {
         "open_consumer": lambda: nullcontext(log),
         "receive": lambda *_: None,
-        "parked": {},
+        "held": Held({}),
         "receive_parked": lambda *_: None,
+        "written": lambda *_: 0,
         "after_batch": lambda: None,
         "drain": nothing,
         "abandon": lambda: None,

@@ -91,3 +91,27 @@ def test_a_wall_clock_that_was_put_back_ends_no_look() -> None:
     assert consumer.resting == {SHORT}
     held.turn(consumer, (SHORT,), 6_400.0)
     assert consumer.resting == set()
+
+
+@given(
+    appended=st.lists(st.integers(0, 100), min_size=1, max_size=30).map(sorted),
+    before=st.lists(st.integers(-1, 101), min_size=1, max_size=3),
+    tiers=st.sets(st.sampled_from(["10s", "1h"])),
+)
+def test_what_is_called_back_comes_at_once_and_what_was_parked_since_stays(
+    appended: list[float], before: list[int], tiers: set[str]
+) -> None:
+    held, consumer = Held(TIERS), Consumer()
+    held.keep(consumer, LONG, records("parked.1h", appended), 100.0)
+    for moment in before:
+        held.call_back(tiers, moment)
+    came = [one.timestamp / 1000 for _, found in held.ready(consumer, 100, 101.0, lambda *_: True) for one in found]
+    assert came == ([at for at in appended if at <= max(before)] if "1h" in tiers else [])
+
+
+def test_what_was_called_back_is_remembered_through_rebalances() -> None:
+    held, consumer = Held(TIERS), Consumer()
+    held.call_back(["1h"], 50.0)
+    held.clear()
+    held.keep(consumer, LONG, records("parked.1h", [49.0, 51.0]), 100.0)
+    assert [len(found) for _, found in held.ready(consumer, 100, 101.0, lambda *_: True)] == [1]

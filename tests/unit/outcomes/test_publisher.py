@@ -25,6 +25,7 @@ class Written:
     partition: int
     records: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]]
     future: "asyncio.Future[Any]"
+    timestamps: list[int | None]
 
     def values(self) -> list[bytes]:
         return [value for _, value, _ in self.records]
@@ -36,13 +37,14 @@ class Written:
 @dataclass
 class Batch:
     room: int
+    timestamps: list[int | None] = field(default_factory=list)
     records: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]] = field(default_factory=list)
 
     def append(
-        self, *, timestamp: None, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]
+        self, *, timestamp: int | None, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]
     ) -> object | None:
-        assert timestamp is None
         assert isinstance(headers, list), "aiokafka's C extension takes nothing else"
+        self.timestamps.append(timestamp)
         # Like aiokafka: the first always fits.
         if self.records and sum(len(value) for _, value, _ in self.records) + len(value) > self.room:
             return None
@@ -68,7 +70,7 @@ class Producer:
             refuse, self.refuse = self.refuse, None
             raise refuse
         future = asyncio.get_running_loop().create_future()
-        self.batches.append(Written(topic, partition, batch.records, future))
+        self.batches.append(Written(topic, partition, batch.records, future, batch.timestamps))
         return future
 
     @property
@@ -371,3 +373,11 @@ async def test_a_producer_that_is_closed_settles_nothing(press: Press) -> None:
     press.producer.last.future.cancel()
     await press.settle_down()
     assert press.desks[0].settled == []
+
+
+async def test_a_record_is_of_the_moment_that_it_says(press: Press) -> None:
+    for timestamp in (None, 1_764_000_000_000):
+        press.publisher.add(RESULTS, Record(b"k", b"{}", (), press.desks[0], 0, timestamp))
+    await press.tick()
+    assert press.producer.last.timestamps == [None, 1_764_000_000_000]
+    press.producer.last.acknowledge()
