@@ -52,8 +52,8 @@ class Intake:
     *open_consumer* returns a consumer in the group that runs while its context lasts. When it stands still it is
     replaced; whether it does is judged by what *ends* says of where partitions end, asked of Kafka by other means.
 
-    Records of the topics of *held* are fed to *receive_parked*, when they are old enough for it; *written* gives the end of what
-    this worker wrote into such a topic's partition.
+    Records of the topics of *held* are fed to *receive_parked*, when they are old enough for it;
+    *written* gives the end of what this worker wrote into such a topic's partition.
 
     *after_batch* is called when some have been fed. *drain* is awaited before partitions are given up: it comes back
     when nothing of them is in flight any more; *abandon* is called instead when they are lost already. *resume* is told
