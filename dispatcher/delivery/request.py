@@ -36,13 +36,17 @@ class RequestMaker:
     """
 
     def __init__(self, pools: Mapping[str, Pool], public_url: str | None, only_number: str | None = None) -> None:
-        self._validities = {name: inf if pool.validity is None else pool.validity for name, pool in pools.items()}
         self._only_number = only_number
         # The parameter up to the message's id.
         self._callback = (
             f"&StatusCallback={quote_plus(public_url.rstrip('/') + STATUS_PATH + '?mid=')}" if public_url else ""
         )
         self._heads: dict[tuple[str, str], str] = {}
+        self.adopt(pools)
+
+    def adopt(self, pools: Mapping[str, Pool]) -> None:
+        """Make requests for the messages of *pools* from now on."""
+        self._validities = {name: inf if pool.validity is None else pool.validity for name, pool in pools.items()}
 
     def make(self, message: Message, sender: Sender, most: float = inf) -> Request:
         """Return the request that sends *message* by *sender*, to lie at Twilio for *most* seconds."""

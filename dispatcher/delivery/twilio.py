@@ -22,8 +22,13 @@ class TwilioApi:
 
     def __init__(self, http: Send, accounts: Mapping[str, Account], *, base_url: str, answered: Answered) -> None:
         self._http = http
+        self._base_url = base_url
         self._answered = answered
-        self._heads = {name: _head(base_url, account) for name, account in accounts.items()}
+        self.adopt(accounts)
+
+    def adopt(self, accounts: Mapping[str, Account]) -> None:
+        """Send for *accounts* from now on."""
+        self._heads = {name: _head(self._base_url, account) for name, account in accounts.items()}
 
     def send(self, request: Request) -> None:
         """Send *request* at once."""

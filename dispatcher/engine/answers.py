@@ -21,7 +21,7 @@ from dispatcher.delivery.verdict import (
     judge,
 )
 from dispatcher.domain.fence import Fence
-from dispatcher.domain.fleet import Fleet, Sender
+from dispatcher.domain.fleet import Sender
 from dispatcher.domain.message import Message
 from dispatcher.domain.outcome import Status
 from dispatcher.domain.phone import country_prefix
@@ -29,7 +29,6 @@ from dispatcher.engine.doubts import Doubts
 from dispatcher.engine.placement import Placement
 from dispatcher.engine.returns import Returns
 from dispatcher.outcomes.results import Outcomes
-from dispatcher.pacing.hierarchy import Hierarchy
 from dispatcher.pacing.lane import Lane
 from dispatcher.pacing.pacer import Pacer
 from dispatcher.telemetry import metrics
@@ -50,8 +49,6 @@ class Answers:
     def __init__(
         self,
         *,
-        fleet: Fleet,
-        hierarchy: Hierarchy,
         pacer: Pacer,
         placement: Placement,
         doubts: Doubts,
@@ -61,7 +58,6 @@ class Answers:
         clock: Clock,
         queue_is_full: Callable[[str], None],
     ) -> None:
-        self._families = {name: hierarchy.families[account.family] for name, account in fleet.accounts.items()}
         self._pacer = pacer
         self._placement = placement
         self._doubts = doubts
@@ -161,7 +157,7 @@ class Answers:
                 self._returns.by_another(message, lane, verdict)
             case Reaction.SLOW_FAMILY:
                 log.warning("account family pauses", account=account, code=verdict.code)
-                self._families[account].close(FAMILY_PAUSE, now)
+                lane.family.close(FAMILY_PAUSE, now)
                 self._returns.back_in_line(message, lane)
 
     def _quarantine(self, sender: Sender, verdict: Declined, now: float) -> None:

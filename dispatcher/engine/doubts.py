@@ -70,6 +70,11 @@ class Doubts:
     def __len__(self) -> int:
         return len(self._agenda)
 
+    def adopt(self, fleet: Fleet, hold_off: float) -> None:
+        """From now on *fleet* is what there is to send with, and a new doubt rests for *hold_off* seconds."""
+        self._fleet = fleet
+        self._hold_off = hold_off
+
     def got_no_answer(self, message: Message, sender: str, reason: str) -> None:
         """Our own request for *message*, which left by *sender*, may have been processed."""
         now = self._clock.monotonic()
@@ -125,7 +130,9 @@ class Doubts:
             self._schedule(doubt, self._clock.monotonic() + SECOND_LOOK)
             return
         message = doubt.message
-        policy = self._fleet.pools[message.job.pool].in_doubt
+        pool = self._fleet.pools.get(message.job.pool)
+        # Of a pool that the config has no more nothing can be sent again.
+        policy = pool.in_doubt if pool is not None else "unknown"
         metrics.DOUBTS.labels(policy).inc()
         if policy == "unknown":
             self._outcomes.conclude(message, "unknown", reason=doubt.reason)

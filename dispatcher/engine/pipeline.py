@@ -21,6 +21,7 @@ from dispatcher.domain.message import Message, Origin, Record
 from dispatcher.domain.outcome import Position
 from dispatcher.domain.parking import EVERY_TIER, HELD, NotParkedError, Whereabouts, read_headers
 from dispatcher.domain.segments import count_segments
+from dispatcher.domain.settings import Settings
 from dispatcher.engine.answers import Answers
 from dispatcher.engine.campaigns import Campaigns
 from dispatcher.engine.doubts import Doubts
@@ -103,7 +104,7 @@ class Pipeline:
             self.hierarchy,
             self.placement,
             clock,
-            numbers=frozenset(fleet.senders),
+            numbers=fleet.senders,
             queue_delay=queue_delay,
             stranded=self._returns.refuse_stranded,
         )
@@ -120,8 +121,6 @@ class Pipeline:
         self._later = Later(priorities, self._repeats, outcomes, clock)
         self.campaigns = Campaigns(self.hierarchy, self._pacer, self._later, outcomes, clock, go_on=self._place)
         self.answers = Answers(
-            fleet=fleet,
-            hierarchy=self.hierarchy,
             pacer=self._pacer,
             placement=self.placement,
             doubts=self.doubts,
@@ -246,6 +245,24 @@ class Pipeline:
         now = self._clock.monotonic()
         epoch = now - self._clock.epoch()
         self.hierarchy.share(Share(frozenset(owned), of, epoch), now)
+
+    def adopt(self, settings: Settings, compliance: ComplianceGate) -> None:
+        """From now on *settings* hold, and *compliance* says what speaks against a message.
+
+        Their priority classes are those there were, at other weights maybe. Nothing leaves by a sender that they have
+        no more: what waits for it goes by others. What comes of its requests in flight is dealt with.
+        """
+        now = self._clock.monotonic()
+        fleet = settings.fleet
+        self._compliance = compliance
+        self._requests.adopt(fleet.pools)
+        self.doubts.adopt(fleet, settings.twilio.in_doubt_hold_off)
+        weights = [priority.weight for priority in settings.priorities]
+        gone = self.placement.adopt(fleet, weights=weights, queue_target=settings.twilio.queue_target, now=now)
+        self.senders.adopt(fleet.senders, settings.feedback.queue_delay)
+        self._returns.refuse_stranded(self.placement.place_anew(gone, now))
+        for measured in (metrics.LANE_WAITING, metrics.QUEUE_SECONDS, metrics.IN_FLIGHT, metrics.CONCURRENCY):
+            measured.clear()  # of what is no more
 
     def recover(
         self,

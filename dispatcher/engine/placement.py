@@ -1,6 +1,6 @@
 """Puts messages into lanes and moves them to others: where sharding (which sender) meets pacing (when)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from dispatcher.domain.fleet import Fleet, Sender
 from dispatcher.domain.message import Message
@@ -8,6 +8,7 @@ from dispatcher.pacing.hierarchy import Hierarchy
 from dispatcher.pacing.lane import Lane
 from dispatcher.pacing.pacer import Pacer
 from dispatcher.sharding.health import Health
+from dispatcher.sharding.reach import narrowed_senders, pools_of
 from dispatcher.sharding.router import Router
 
 # A lane that ran dry takes over this much work at once, in seconds of its rate, and at most so many messages.
@@ -26,23 +27,49 @@ class Placement:
     """
 
     def __init__(self, fleet: Fleet, hierarchy: Hierarchy, pacer: Pacer) -> None:
-        self._fleet = fleet
         self._hierarchy = hierarchy
         self._pacer = pacer
         self.health = Health(self._suspend)
+        self.moved = 0
+        self._use(fleet)
+
+    def _use(self, fleet: Fleet) -> None:
+        hierarchy = self._hierarchy
+        self._fleet = fleet
         self.router = Router(
             fleet,
             self.health,
-            weight=lambda sender: capacity(hierarchy, sender.number),
+            weight=lambda sender: hierarchy.capacity(sender.number),
             wait=lambda sender, message: hierarchy.lane(sender, message.job.carrier).wait(message.priority),
         )
         # The lanes of each pool that were too full for a message when it was placed, oldest first.
         self._overfull: dict[str, dict[Lane, None]] = {name: {} for name in fleet.pools}
-        self._pools_of = {
-            number: [pool for pool in fleet.pools.values() if number in pool.senders] for number in fleet.senders
-        }
+        self._pools_of = pools_of(fleet)
         self._look_again_at: dict[Lane, float] = {}
-        self.moved = 0
+
+    def adopt(self, fleet: Fleet, *, weights: Sequence[int], queue_target: float, now: float) -> list[Lane]:
+        """Send with *fleet* from *now* on; return the lanes that are no more, with what waits in them.
+
+        Whoever had one keeps its quarantine.
+        """
+        narrowed = narrowed_senders(self._fleet, fleet)
+        gone = self._hierarchy.adopt(fleet, weights=weights, queue_target=queue_target, anew=narrowed, now=now)
+        overfull = self._overfull
+        self._use(fleet)
+        for pool, lanes in self._overfull.items():
+            lanes.update(overfull.get(pool, {}))
+        for number in fleet.senders:
+            if until := self.health.out_until(number):
+                self._suspend(number, until)
+        self._pacer.look_again(self._hierarchy.gates())
+        for lane in self._hierarchy.lanes():
+            self._pacer.visit(lane, now)  # with what is new it may have time for others
+        return gone
+
+    def place_anew(self, lanes: Iterable[Lane], now: float) -> list[Message]:
+        """Place what waits in *lanes* with whoever can take it now; return what nobody can."""
+        waiting = [message for lane in lanes for message in self._pacer.drain(lane)]
+        return [message for message in waiting if not self.place(message, now)]
 
     def knows(self, pool: str) -> bool:
         """Say whether the config has *pool*."""
@@ -87,23 +114,21 @@ class Placement:
         fresh = [sender for sender in senders if not self.health.is_out(sender.number, now)]
         for sender in fresh:
             self.health.quarantine(sender.number, reason, now)
-        return self._place_anew([sender.number for sender in fresh], now)
+        return self._place_anew_of([sender.number for sender in fresh], now)
 
     def suspend(self, number: str, until: float, now: float) -> list[Message]:
         """Take the sender with *number* out until *until* (0: let it back), as in `quarantine`."""
         was_out = self.health.is_out(number, now)
         self.health.suspend(number, until)
         if self.health.is_out(number, now):
-            return self._place_anew([number], now) if not was_out else []
+            return self._place_anew_of([number], now) if not was_out else []
         for lane in self._hierarchy.lanes_of(number):
             self._pacer.look_again((lane.suspension,))
             self._pacer.visit(lane, now)
         return []
 
-    def _place_anew(self, numbers: Iterable[str], now: float) -> list[Message]:
-        lanes = [lane for number in numbers for lane in self._hierarchy.lanes_of(number)]
-        waiting = [message for lane in lanes for message in self._pacer.drain(lane)]
-        return [message for message in waiting if not self.place(message, now)]
+    def _place_anew_of(self, numbers: Iterable[str], now: float) -> list[Message]:
+        return self.place_anew((lane for number in numbers for lane in self._hierarchy.lanes_of(number)), now)
 
     def quarantine_account(self, account: str, reason: str, now: float) -> list[Message]:
         """Take every sender of *account* out, as in `quarantine`."""
@@ -147,9 +172,3 @@ class Placement:
         for lane in self._hierarchy.lanes_of(number):
             lane.suspension.until = until
             self._pacer.visit(lane, until)  # it may have nothing of its own then, and others too much
-
-
-def capacity(hierarchy: Hierarchy, number: str) -> float:
-    """Return what the sender with *number* can send a second: all its lanes, where each has a carrier."""
-    lanes = list(hierarchy.lanes_of(number))
-    return sum(lane.rate for lane in lanes[: max(1, len(lanes) - 1)])

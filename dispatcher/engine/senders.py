@@ -1,6 +1,6 @@
 """What was decided about senders, as it holds for this worker: who rests, and at which factor of its rate one sends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from math import inf
 
@@ -11,7 +11,7 @@ from dispatcher.domain.control import SenderRecord
 from dispatcher.domain.message import Message
 from dispatcher.domain.sender_health import SenderHealth
 from dispatcher.domain.standing import Standing, standing
-from dispatcher.engine.placement import Placement, capacity
+from dispatcher.engine.placement import Placement
 from dispatcher.feedback.control import RateControl
 from dispatcher.pacing.hierarchy import Hierarchy
 from dispatcher.telemetry import metrics
@@ -32,27 +32,40 @@ class Senders:
         placement: Placement,
         clock: Clock,
         *,
-        numbers: frozenset[str],
+        numbers: Collection[str],
         queue_delay: float,
         stranded: Callable[[list[Message]], None],
     ) -> None:
         self._hierarchy = hierarchy
         self._placement = placement
         self._clock = clock
-        self._numbers = numbers
         self._stranded = stranded
+        # Of every sender that was spoken of: the config may come to have it.
         self._records: dict[str, SenderRecord] = {}
         self._standings: dict[str, Standing] = {}
-        self._controls = {
-            number: RateControl(rate=capacity(hierarchy, number), target=queue_delay) for number in numbers
-        }
+        self._controls: dict[str, RateControl] = {}
+        self.adopt(numbers, queue_delay)
+
+    def adopt(self, numbers: Collection[str], queue_delay: float) -> None:
+        """From now on the config has the senders with *numbers*, at rates that may be others than they were."""
+        for number in self._controls.keys() - set(numbers):
+            del self._controls[number]
+            self._standings.pop(number, None)
+            self._placement.suspend(number, 0.0, self._clock.monotonic())
+            metrics.RATE_FACTOR.remove(number)
+        for number in numbers:
+            rate = self._hierarchy.capacity(number)
+            if (control := self._controls.get(number)) is not None:
+                control.change(rate=rate, target=queue_delay)
+            else:
+                self._controls[number] = RateControl(rate=rate, target=queue_delay)
+            self._apply(number, self._clock.now())
 
     def obey(self, number: str, record: SenderRecord | None) -> None:
         """From now on *record* holds for the sender with *number*; None: nothing is said about it."""
-        if number not in self._numbers:
-            return  # another config's
         self._records[number] = record or SenderRecord()
-        self._apply(number, self._clock.now())
+        if number in self._controls:
+            self._apply(number, self._clock.now())
 
     def hear(self, health: SenderHealth) -> None:
         """Tracking says how a sender's queue at Twilio is: its rate is cut when that is too long, and comes back."""
@@ -62,8 +75,9 @@ class Senders:
 
     def refused(self, number: str) -> None:
         """Twilio's queue of the sender with *number* is full."""
-        self._controls[number].refused(self._clock.monotonic())
-        self._apply(number, self._clock.now())
+        if (control := self._controls.get(number)) is not None:
+            control.refused(self._clock.monotonic())
+            self._apply(number, self._clock.now())
 
     def look(self) -> None:
         """See which orders are over, or come to their next step, and of whom nothing has been heard for long."""

@@ -42,6 +42,14 @@ class RateControl:
     _delay: float = 0.0
     _drained: float = 1.0
 
+    def change(self, *, rate: float, target: float) -> None:
+        """*rate* and *target* are what the config says from now on; what Twilio was seen to drain is what it was."""
+        self.target = target
+        if self.factor < 1.0:
+            self.factor = min(1.0, max(LEAST, self.factor * self.rate / rate))
+        self._drained *= self.rate / rate
+        self.rate = rate
+
     def hear(self, health: SenderHealth, now: float) -> float:
         """Take in what tracking says at *now*; return the factor that holds from now on."""
         self._heard_at = now

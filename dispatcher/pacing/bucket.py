@@ -65,10 +65,16 @@ class TokenBucket:
         for at, units in reversed(later):
             self.take(units, at)
 
-    def change_rate(self, rate: float, now: float, *, turns: Turns | None = None, owed: float = 0.0) -> None:
-        """Go on at *rate*, with these *turns*; the debt in units stays, *owed* at least, and savings are lost."""
+    def change_rate(
+        self, rate: float, now: float, *, leeway: float, turns: Turns | None = None, owed: float = 0.0
+    ) -> None:
+        """Go on at *rate*, with this *leeway* and these *turns*.
+
+        The debt in units stays, *owed* at least, and savings are lost.
+        """
         debt = max(owed, (self.full_at - self.leeway - now) * self.rate)
         self.rate = rate
+        self.leeway = leeway
         self.turns = turns
         if turns is None:
             self.full_at = now + debt / rate + self.leeway

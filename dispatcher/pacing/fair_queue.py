@@ -104,6 +104,11 @@ class FairQueue:
             if (flow := of_class.flows.get(campaign)) is not None:
                 flow.gate = gate
 
+    def weigh(self, weights: Sequence[int]) -> None:
+        """From now on the classes have these *weights*."""
+        for of_class, weight in zip(self._classes, weights, strict=True):
+            of_class.weight = weight
+
     def waiting_of(self, campaign: str) -> int:
         """Return how many messages of *campaign* wait."""
         return sum(len(of_class.flows[campaign].messages) for of_class in self._classes if campaign in of_class.flows)

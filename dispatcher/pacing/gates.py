@@ -49,7 +49,7 @@ class RateGate(Gate):
     had: it would wait long for two to open at the same time.
     """
 
-    __slots__ = ("_bucket", "_by_turns", "_nominal", "_per_second", "_share", "_whole")
+    __slots__ = ("_bucket", "_by_turns", "_factor", "_leeway", "_limit", "_share", "_whole")
 
     def __init__(
         self,
@@ -63,11 +63,11 @@ class RateGate(Gate):
         super().__init__(reason)
         self._whole = whole
         self._by_turns = by_turns
-        self._nominal = self._per_second = per_second * HEADROOM
+        self._limit = per_second, burst
+        self._leeway = _leeway(per_second, burst)
+        self._factor = 1.0
         self._share = Share()
-        # Late timers have to be made up for, whatever the burst; the first of a burst needs no leeway.
-        leeway = max(LEEWAY, SLACK / per_second, ((burst or 1) - 1) / self._per_second)
-        self._bucket = TokenBucket(self._per_second, leeway)
+        self._bucket = TokenBucket(per_second * HEADROOM, self._leeway)
 
     @override
     def opens_at(self, now: float) -> float:
@@ -87,20 +87,34 @@ class RateGate(Gate):
         """Let nothing pass for *seconds*."""
         self._bucket.close(now + seconds)
 
+    def limit_to(self, per_second: float, now: float, *, burst: int | None = None) -> None:
+        """From *now* on let *per_second* pass, with nothing saved up; what is owed stays."""
+        if (per_second, burst) != self._limit:
+            self._limit = per_second, burst
+            self._leeway = _leeway(per_second, burst)
+            self.share(self._share, now)
+
     def scale(self, factor: float, now: float) -> None:
         """From *now* on let *factor* of the rate pass."""
-        self._per_second = self._nominal * factor
-        self.share(self._share, now)
+        if factor != self._factor:
+            self._factor = factor
+            self.share(self._share, now)
 
     @override
     def share(self, share: Share, now: float) -> None:
         self._share = share
-        rate = self._per_second * share.part
-        if self._by_turns:
-            # Another worker may have sent just now: the time of a segment passes first.
-            self._bucket.change_rate(rate, now, turns=share.turns(self._per_second), owed=1.0)
-        else:
-            self._bucket.change_rate(rate, now)
+        per_second = self._limit[0] * HEADROOM * self._factor
+        # Another worker may have sent just now: the time of a segment passes first.
+        turns, owed = (share.turns(per_second), 1.0) if self._by_turns else (None, 0.0)
+        self._bucket.change_rate(per_second * share.part, now, leeway=self._leeway, turns=turns, owed=owed)
+
+
+def _leeway(per_second: float, burst: int | None) -> float:
+    """Return by how many seconds of its rate a limit may be ahead.
+
+    Late timers have to be made up for, whatever the burst; the first of a burst needs no leeway.
+    """
+    return max(LEEWAY, SLACK / per_second, ((burst or 1) - 1) / (per_second * HEADROOM))
 
 
 class QueueGate(Gate):
@@ -109,14 +123,14 @@ class QueueGate(Gate):
     With a share of it also so much may lie there as turns that follow each other closely bring.
     """
 
-    __slots__ = ("_deepest", "_nominal", "_per_second", "_share", "_target", "model")
+    __slots__ = ("_deepest", "_factor", "_limit", "_share", "model")
 
     def __init__(self, per_second: float, target: float) -> None:
         super().__init__("queue")
         self.model = QueueModel(per_second)
-        self._nominal = self._per_second = per_second
+        self._limit = per_second, target
+        self._factor = 1.0
         self._share = Share()
-        self._target = target
         self._deepest = per_second * target
 
     @override
@@ -131,17 +145,26 @@ class QueueGate(Gate):
     def give_back(self, cost: float, taken_at: float) -> None:
         self.model.refuse(cost)
 
+    def limit_to(self, per_second: float, target: float, now: float) -> None:
+        """From *now* on the queue is taken to drain at *per_second*, and may be *target* seconds of that deep."""
+        if (per_second, target) != self._limit:
+            self._limit = per_second, target
+            self.share(self._share, now)
+
     def scale(self, factor: float, now: float) -> None:
         """From *now* on the queue is taken to drain at *factor* of its rate."""
-        self._per_second = self._nominal * factor
-        self.share(self._share, now)
+        if factor != self._factor:
+            self._factor = factor
+            self.share(self._share, now)
 
     @override
     def share(self, share: Share, now: float) -> None:
         self._share = share
-        self.model.change_rate(self._per_second * share.part, now)
-        turns = share.turns(self._per_second)
-        self._deepest = self.model.rate * self._target + (turns.deepest_queue() if turns is not None else 0.0)
+        limit, target = self._limit
+        per_second = limit * self._factor
+        self.model.change_rate(per_second * share.part, now)
+        turns = share.turns(per_second)
+        self._deepest = self.model.rate * target + (turns.deepest_queue() if turns is not None else 0.0)
 
 
 class ConcurrencyGate(Gate):
@@ -156,6 +179,7 @@ class ConcurrencyGate(Gate):
         "_quickest",
         "_quickest_before",
         "_random",
+        "_share",
         "in_flight",
         "limit",
     )
@@ -173,6 +197,7 @@ class ConcurrencyGate(Gate):
         self.in_flight = 0
         self.limit = AdaptiveConcurrency(float(maximum))
         self._maximum = maximum
+        self._share = Share()
         self._random = random
         self._closed_until = 0.0
         self._backoff = self.FIRST_BACKOFF
@@ -225,8 +250,15 @@ class ConcurrencyGate(Gate):
         """Let nothing pass for *seconds*."""
         self._closed_until = max(self._closed_until, now + seconds)
 
+    def limit_to(self, maximum: int, now: float) -> None:
+        """From *now* on at most *maximum* requests may be in flight."""
+        if maximum != self._maximum:
+            self._maximum = maximum
+            self.share(self._share, now)
+
     @override
     def share(self, share: Share, now: float) -> None:
+        self._share = share
         self.limit.change_maximum(max(1.0, self._maximum * len(share.owned) / share.of))
 
 

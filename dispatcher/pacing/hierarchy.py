@@ -1,18 +1,28 @@
-"""Builds the gates and lanes of a fleet, the smallest limit first, and splits them among workers."""
+"""Leads lanes through the gates of a fleet, the smallest limit first, and splits the limits among workers."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from math import inf
 from random import Random
+from typing import NamedTuple
 
-from dispatcher.domain.fleet import CARRIERS, A2PCampaign, Account, Carrier, Fleet, Sender
+from dispatcher.domain.fleet import CARRIERS, Carrier, Fleet, Sender
 from dispatcher.domain.rate import Rate
 from dispatcher.pacing.fair_queue import Flow
-from dispatcher.pacing.gates import ConcurrencyGate, Gate, HoldGate, QueueGate, RateGate, StandbyGate, SuspensionGate
+from dispatcher.pacing.gates import ConcurrencyGate, Gate, HoldGate, QueueGate, RateGate, SuspensionGate
 from dispatcher.pacing.lane import Lane
+from dispatcher.pacing.limits import Limits
 from dispatcher.pacing.turns import Share
 
 
+class _Way(NamedTuple):
+    """The limits on one lane's way, its sender's suspension aside, and what it may send, in segments a second."""
+
+    gates: tuple[Gate, ...]
+    rate: float
+
+
 class Hierarchy:
-    """Every limit of *fleet* and the lanes that lead through them.
+    """Every limit of a fleet and the lanes that lead through them.
 
     A lane's gates, in order: the sender's suspension; the rate and the modelled queue of the sender, or of its 10DLC
     campaign with the recipient's carrier; the account's messages a second; its family's; its requests in flight.
@@ -28,40 +38,50 @@ class Hierarchy:
         random: Random,
         hold: Callable[[Gate, Flow, float], None],
     ) -> None:
-        self._weights = weights
-        self._queue_target = queue_target
         self._hold = hold
         self._share = Share()
+        self._limits = Limits(random)
         self.throttles: dict[str, Gate] = {}
-        self.concurrency = {
-            name: ConcurrencyGate(account.max_concurrency, random) for name, account in fleet.accounts.items()
-        }
-        self._standby = {name: StandbyGate(gate) for name, gate in self.concurrency.items()}
-        self.families = {
-            account.family: RateGate("family", fleet.family_rate.per_second, whole=True)
-            for account in fleet.accounts.values()
-        }
-        self._account_rates = {
-            name: RateGate("account", account.rate.per_second, burst=account.rate.burst, whole=True)
-            for name, account in fleet.accounts.items()
-            if account.rate is not None
-        }
-        self._campaign_gates = {
-            name: {carrier: self._queue_gates(campaign.rates[carrier]) for carrier in CARRIERS}
-            for name, campaign in fleet.a2p_campaigns.items()
-        }
-        # The numbers of the same 10DLC campaign, of each that is in one.
-        self._twins = {
-            number: tuple(twin for twin, other in fleet.senders.items() if other.a2p_campaign == sender.a2p_campaign)
-            for number, sender in fleet.senders.items()
-            if sender.a2p_campaign is not None
-        }
-        self._lanes = {
-            number: self._lanes_of(sender, fleet.accounts[sender.account], fleet)
-            for number, sender in fleet.senders.items()
-        }
-        self._nominal = {lane: lane.rate for lane in self.lanes()}
+        self._lanes: dict[str, dict[Carrier | None, Lane]] = {}
         self._factors: dict[str, float] = {}
+        self.adopt(fleet, weights=weights, queue_target=queue_target, anew=(), now=0.0)
+
+    def adopt(
+        self, fleet: Fleet, *, weights: Sequence[int], queue_target: float, anew: Collection[str], now: float
+    ) -> list[Lane]:
+        """From *now* on *fleet* is what there is to send with; return the lanes that are no more, suspended for ever.
+
+        A sender keeps its lanes where nothing but limits changed on their way, unless it is to have them *anew*. Of
+        the others nothing leaves any more, and what comes back to them is placed elsewhere.
+        """
+        self._limits.adopt(fleet, queue_target, now)
+        campaigns: dict[str, list[str]] = {}
+        for number, sender in fleet.senders.items():
+            campaigns.setdefault(sender.a2p_campaign or number, []).append(number)
+        # The numbers whose 10DLC campaign is the same, of each.
+        self._twins = {number: twins for twins in campaigns.values() for number in twins}
+        before, self._lanes = self._lanes, {}
+        self._nominal: dict[Lane, float] = {}
+        for number, sender in fleet.senders.items():
+            ways = self._ways(sender, fleet)
+            lanes = before.get(number, {})
+            if number in anew or {carrier: lane.gates[1:] for carrier, lane in lanes.items()} != {
+                carrier: way.gates for carrier, way in ways.items()
+            }:
+                lanes = self._make_lanes(sender, ways, weights)
+            for carrier, lane in lanes.items():
+                lane.sender = sender
+                lane.queue.weigh(weights)
+                self._nominal[lane] = ways[carrier].rate
+            self._lanes[number] = lanes
+        self._factors = {number: factor for number, factor in self._factors.items() if number in self._lanes}
+        for number in self._lanes:
+            self._scale_gates(number, now)
+        self._set_rates()
+        gone = [lane for lanes in before.values() for lane in lanes.values() if lane not in self._nominal]
+        for lane in gone:
+            lane.suspension.until = inf
+        return gone
 
     def lane(self, sender: Sender, carrier: Carrier | None) -> Lane:
         """Return the lane by which *sender* reaches a recipient of *carrier* (None: unknown)."""
@@ -69,8 +89,8 @@ class Hierarchy:
         return lanes[carrier if len(lanes) > 1 else None]
 
     def lanes_of(self, number: str) -> Iterator[Lane]:
-        """Yield the lanes of the sender with *number*."""
-        yield from self._lanes[number].values()
+        """Yield the lanes of the sender with *number*: none when the fleet has it no more."""
+        yield from self._lanes.get(number, {}).values()
 
     def lanes(self) -> Iterator[Lane]:
         """Yield every lane."""
@@ -81,11 +101,22 @@ class Hierarchy:
         """Return every gate once."""
         return {gate for lane in self.lanes() for gate in lane.gates} | set(self.throttles.values())
 
+    @property
+    def concurrency(self) -> dict[str, ConcurrencyGate]:
+        """The gate of the requests in flight, of each account."""
+        return self._limits.concurrency
+
+    def capacity(self, number: str) -> float:
+        """Return what the sender with *number* can send a second by the config: all its lanes, each with a carrier."""
+        rates = [self._nominal[lane] for lane in self.lanes_of(number)]
+        return sum(rates[: max(1, len(rates) - 1)])
+
     def share(self, share: Share, now: float) -> None:
         """Run every limit at this *share* of itself from *now* on, with nothing saved up."""
         self._share = share
-        for gate in self.gates():
-            gate.share(share, now)
+        self._limits.share(share, now)
+        for throttle in self.throttles.values():
+            throttle.share(share, now)
         self._set_rates()
 
     def scale(self, number: str, factor: float, now: float) -> None:
@@ -94,11 +125,7 @@ class Hierarchy:
         The numbers of a 10DLC campaign share its rates and its queues: the lowest factor of any of them holds for all.
         """
         self._factors[number] = factor
-        twins = self._twins.get(number, (number,))
-        factor = min(self._factors.get(twin, 1.0) for twin in twins)
-        for gate in {gate for lane in self.lanes_of(number) for gate in lane.gates}:
-            if isinstance(gate, QueueGate) or (isinstance(gate, RateGate) and gate.reason == "sender"):
-                gate.scale(factor, now)
+        self._scale_gates(number, now)
         self._set_rates()
 
     def own_factor(self, number: str) -> float:
@@ -107,7 +134,13 @@ class Hierarchy:
 
     def factor(self, number: str) -> float:
         """Return at which factor of its rate the sender with *number* is, its 10DLC campaign's other numbers seen."""
-        return min(self._factors.get(twin, 1.0) for twin in self._twins.get(number, (number,)))
+        return min(self._factors.get(twin, 1.0) for twin in self._twins[number]) if self._factors else 1.0
+
+    def _scale_gates(self, number: str, now: float) -> None:
+        factor = self.factor(number)
+        for gate in {gate for lane in self.lanes_of(number) for gate in lane.gates}:
+            if isinstance(gate, QueueGate) or (isinstance(gate, RateGate) and gate.reason == "sender"):
+                gate.scale(factor, now)
 
     def _set_rates(self) -> None:
         for lane, rate in self._nominal.items():
@@ -134,58 +167,42 @@ class Hierarchy:
             lane.queue.throttle(campaign, gate)
         return former
 
-    def _queue_gates(self, rate: Rate) -> tuple[Gate, Gate]:
-        per_second = rate.per_second
-        return RateGate("sender", per_second, burst=rate.burst, by_turns=True), QueueGate(
-            per_second, self._queue_target
-        )
-
-    def _lanes_of(self, sender: Sender, account: Account, fleet: Fleet) -> dict[Carrier | None, Lane]:
-        suspension = SuspensionGate()
+    def _ways(self, sender: Sender, fleet: Fleet) -> dict[Carrier | None, _Way]:
+        """Return the way of each lane that *sender* has to have, by the recipient's carrier."""
+        account = fleet.accounts[sender.account]
+        above: list[Gate] = [self._limits.accounts[account.name]] if account.rate is not None else []
+        above += [self._limits.families[account.family], self._limits.concurrency[account.name]]
         if sender.a2p_campaign is None:
             if sender.rate is None:
                 raise ValueError(f"sender {sender.number} has neither a rate nor a 10DLC campaign")
-            gates = self._queue_gates(sender.rate)
-            return {None: self._make_lane(sender.number, sender, account, suspension, gates, sender.rate.per_second)}
+            return {None: _Way((*self._limits.queue_gates(sender.number), *above), sender.rate.per_second)}
         campaign = fleet.a2p_campaigns[sender.a2p_campaign]
-        numbers = sum(other.a2p_campaign == campaign.name for other in fleet.senders.values())
-        return self._lanes_by_carrier(sender, account, suspension, campaign, numbers)
-
-    def _lanes_by_carrier(
-        self, sender: Sender, account: Account, suspension: SuspensionGate, campaign: A2PCampaign, numbers: int
-    ) -> dict[Carrier | None, Lane]:
-        by_carrier: Mapping[Carrier, tuple[Gate, Gate]] = self._campaign_gates[campaign.name]
-        lanes: dict[Carrier | None, Lane] = {}
+        numbers = len(self._twins[sender.number])
+        ways: dict[Carrier | None, _Way] = {}
+        every: list[Gate] = []
         for carrier in CARRIERS:
-            rate = campaign.rates[carrier].per_second / numbers
-            name = f"{sender.number} {carrier}"
-            lanes[carrier] = self._make_lane(name, sender, account, suspension, by_carrier[carrier], rate)
+            gates = self._limits.queue_gates(campaign.name, carrier)
+            every += gates
+            ways[carrier] = _Way((*gates, *above), campaign.rates[carrier].per_second / numbers)
         # Whose carrier is unknown may be with any of them, and so has to fit into the limit of each.
-        every = tuple(gate for pair in by_carrier.values() for gate in pair)
         slowest = min(rate.per_second for rate in campaign.rates.values()) / numbers
-        lanes[None] = self._make_lane(f"{sender.number} unknown", sender, account, suspension, every, slowest)
-        return lanes
+        ways[None] = _Way((*every, *above), slowest)
+        return ways
 
-    def _make_lane(
-        self,
-        name: str,
-        sender: Sender,
-        account: Account,
-        suspension: SuspensionGate,
-        queue_gates: tuple[Gate, ...],
-        rate: float,
-    ) -> Lane:
-        gates: list[Gate] = [suspension, *queue_gates]
-        if account.name in self._account_rates:
-            gates.append(self._account_rates[account.name])
-        gates += [self.families[account.family], self.concurrency[account.name]]
-        return Lane(
-            name=name,
-            sender=sender,
-            gates=gates,
-            standby=self._standby[account.name],
-            rate=rate,
-            weights=self._weights,
-            throttles=self.throttles,
-            hold=self._hold,
-        )
+    def _make_lanes(
+        self, sender: Sender, ways: Mapping[Carrier | None, _Way], weights: Sequence[int]
+    ) -> dict[Carrier | None, Lane]:
+        suspension = SuspensionGate()
+        return {
+            carrier: Lane(
+                name=sender.number if len(ways) == 1 else f"{sender.number} {carrier or 'unknown'}",
+                sender=sender,
+                gates=(suspension, *way.gates),
+                standby=self._limits.standby[sender.account],
+                rate=way.rate,
+                weights=weights,
+                throttles=self.throttles,
+                hold=self._hold,
+            )
+            for carrier, way in ways.items()
+        }

@@ -76,6 +76,11 @@ class Lane:
         # Those of its sender, which the queues at Twilio drain at.
         self.rates = tuple(gate for gate in gates if isinstance(gate, RateGate) and gate.reason == "sender")
 
+    @property
+    def family(self) -> RateGate:
+        """The limit of its account's family."""
+        return next(gate for gate in self.gates if isinstance(gate, RateGate) and gate.reason == "family")
+
     def closed_gate(self, now: float) -> tuple[Gate, float] | None:
         """Return the first gate that is closed and when it opens; None when a message may leave."""
         for gate in self.gates:

@@ -56,7 +56,10 @@ class QueueModel:
         return self._at + (self._depth - allowed) / self.rate if allowed >= 0 else inf
 
     def change_rate(self, rate: float, now: float) -> None:
-        """From *now* on it drains at *rate*."""
+        """From *now* on it drains at *rate*: what came as a bunch takes as much longer as *rate* is lower."""
         self._depth = self.depth(now)
         self._at = now
+        longer = self.rate / rate
+        self._late_until = now + max(0.0, self._late_until - now) * longer
+        self.bunched_until = now + max(0.0, self.bunched_until + BUNCH - now) * longer - BUNCH
         self.rate = rate

@@ -49,7 +49,10 @@ class Router:
         The recipient's own sender, unless it is in quarantine or would make it wait longer than the pool's
         *spill_after* and another would not. When all are out, the first to which it belongs: it waits there.
         """
-        candidates = self._pools[message.job.pool]
+        try:
+            candidates = self._pools[message.job.pool]
+        except KeyError:
+            return None  # the config had that pool when the message came
         own: Sender | None = None
         out: Sender | None = None
         for ranked in (candidates.ranking.best, candidates.ranking.others):

@@ -26,6 +26,7 @@ from dispatcher.domain.outcome import Result
 from dispatcher.domain.parking import parked_topics
 from dispatcher.domain.quiet_hours import QuietHoursSettings
 from dispatcher.domain.rate import Rate
+from dispatcher.domain.settings import KafkaSettings, Settings, SimulatorSettings, TwilioSettings
 from dispatcher.domain.topics import Topics
 from dispatcher.engine.pipeline import Pipeline
 from dispatcher.outcomes.publisher import Record
@@ -122,6 +123,7 @@ class Stage:
     ) -> None:
         self.clock = FakeClock(now)
         self.suppressions = SuppressionList()
+        self._quiet_hours = quiet_hours or QuietHoursSettings()
         self.twilio = twilio
         self.latency = latency
         self.desk = Desk()
@@ -152,11 +154,7 @@ class Stage:
             requests=RequestMaker(fleet.pools, public_url),
             ledger=cast("Any", self.journal),
             outcomes=Outcomes(cast("Any", self.press), Topics(), self.clock),
-            compliance=ComplianceGate(
-                suppressions=self.suppressions,
-                quiet_hours=QuietHours(quiet_hours or QuietHoursSettings(), reserve=ARRIVAL + 1),
-                quiet_pools=[pool.name for pool in fleet.pools.values() if pool.quiet_hours],
-            ),
+            compliance=self._compliance(fleet),
             arrival=ARRIVAL,
             fence=self.fence,
             clock=self.clock,
@@ -165,6 +163,29 @@ class Stage:
             call_back=self._call_back,
         )
         self.pipeline.resume()
+
+    def adopt(
+        self, fleet: Fleet, *, queue_target: float = 1.0, priorities: Sequence[PriorityClass] = PRIORITIES
+    ) -> None:
+        """The config was changed: *fleet* is what there is to send with."""
+        settings = Settings(
+            kafka=KafkaSettings(bootstrap_servers="nowhere:9092"),
+            twilio=TwilioSettings(queue_target=queue_target),
+            webhooks=None,
+            fleet=fleet,
+            topics=Topics(),
+            priorities=tuple(priorities),
+            metrics=None,
+            simulator=SimulatorSettings(),
+        )
+        self.pipeline.adopt(settings, self._compliance(fleet))
+
+    def _compliance(self, fleet: Fleet) -> ComplianceGate:
+        return ComplianceGate(
+            suppressions=self.suppressions,
+            quiet_hours=QuietHours(self._quiet_hours, reserve=ARRIVAL + 1),
+            quiet_pools=[pool.name for pool in fleet.pools.values() if pool.quiet_hours],
+        )
 
     def receive(self, priority: int = 1, **job: Any) -> int:
         """Feed a job to the pipeline; what is not given is usual. Return its offset."""

@@ -63,13 +63,13 @@ def test_a_change_of_rate_keeps_the_debt(before: float, after: float, costs: lis
     bucket = TokenBucket(before, leeway=0.0)
     for cost in costs:
         bucket.take(cost, 1000.0)
-    bucket.change_rate(after, 1000.0)
+    bucket.change_rate(after, 1000.0, leeway=0.0)
     assert (bucket.opens_at(1000.0) - 1000.0) * after == pytest.approx(sum(costs))
 
 
 def test_a_change_of_rate_saves_nothing_up() -> None:
     bucket = TokenBucket(100, leeway=0.5)
-    bucket.change_rate(10, 1000.0)
+    bucket.change_rate(10, 1000.0, leeway=0.5)
     assert bucket.opens_at(1000.0) == 1000.0
     bucket.take(1, 1000.0)
     assert bucket.opens_at(1000.0) == pytest.approx(1000.1)
@@ -79,7 +79,7 @@ def test_a_change_of_rate_saves_nothing_up() -> None:
 def test_who_changes_its_rate_may_owe_something_in_any_case(cost: int, waits: float) -> None:
     bucket = TokenBucket(100, leeway=0.2)
     bucket.take(cost, 1000.0)
-    bucket.change_rate(1, 1000.29, owed=2.0)
+    bucket.change_rate(1, 1000.29, leeway=0.2, owed=2.0)
     assert bucket.opens_at(1000.29) == pytest.approx(1000.29 + waits)
 
 
@@ -176,7 +176,7 @@ def test_what_is_given_back_long_after_it_was_taken_is_spent() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [lambda bucket: bucket.close(1001.0), lambda bucket: bucket.change_rate(2.0, 1000.0)]
+    "change", [lambda bucket: bucket.close(1001.0), lambda bucket: bucket.change_rate(2.0, 1000.0, leeway=0.0)]
 )
 def test_what_is_given_back_does_not_undo_what_was_decided_since(change: Callable[[TokenBucket], None]) -> None:
     bucket = TokenBucket(1.0)

@@ -1,5 +1,6 @@
 from math import inf
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -48,6 +49,33 @@ def test_thousands_of_slow_senders_that_fall_due_at_once_lose_nothing(rate: floa
         now = max(now, gate.opens_at(now)) + SLACK / rate
         gate.take(1, now)
     assert now - NOW <= 100 / (HEADROOM * rate) + 1e-3
+
+
+@given(before=st.integers(1, 100), after=st.integers(1, 100), rate=st.floats(1, 1000))
+def test_a_limit_that_changes_has_nothing_saved_up_and_then_saves_what_it_says(
+    before: int, after: int, rate: float
+) -> None:
+    changed, plain = RateGate("campaign", 77.7, burst=before), RateGate("campaign", rate, burst=after)
+    changed.limit_to(rate, NOW, burst=after)
+    assert at_once(changed, now=NOW + 1e-6) == 1
+    assert at_once(changed, now=NOW + 1e4) == at_once(plain, now=NOW + 1e4)
+
+
+@given(rates=st.lists(st.sampled_from((0.5, 1.0, 40.0, 100.0)), min_size=1, max_size=20), seed=st.randoms())
+def test_however_often_a_limit_changes_no_second_holds_more_than_the_highest_of_its_rates(
+    rates: list[float], seed: Any
+) -> None:
+    gate = RateGate("sender", rates[0], by_turns=True)
+    now, passed = NOW, []
+    for rate in rates:
+        gate.limit_to(rate, now)
+        for _ in range(seed.randint(0, 60)):
+            now = max(now, gate.opens_at(now))
+            gate.take(1, now)
+            passed.append(now)
+        now += seed.random() / 20
+    for first, since in enumerate(passed):
+        assert sum(at < since + 1 for at in passed[first:]) <= max(rates) * (HEADROOM + 2 * LEEWAY) + 1
 
 
 @given(rate=st.floats(0.1, 5000), burst=st.integers(1, 100))
