@@ -92,7 +92,7 @@ class Poller:
             )
         # Where Twilio answers about others, those it does not answer about wait for their turn.
         if asked:
-            await self._thread.do(self._view.asked, [message.mid for message in due], self._clock.epoch())
+            await self._thread.do(self._view.asked, due, self._clock.epoch())
         else:
             await self._clock.sleep(RETRY_AFTER)
 

@@ -15,7 +15,9 @@ from typing import Any, Final
 import structlog
 
 from dispatcher.domain.errors import DispatcherError
+from dispatcher.tracking import places
 from dispatcher.tracking.lifecycle import STAGES, Conclusion, Heard, News, Track
+from dispatcher.tracking.places import Places
 from dispatcher.tracking.sums import Before, Progress, Sums
 
 log = structlog.get_logger()
@@ -23,19 +25,22 @@ log = structlog.get_logger()
 # A message is asked about so often; the pauses double. From 5 min on that is until 2 h 35 min after its acceptance:
 # of carriers that send no receipts nothing more is to be heard.
 POLLS: Final = 5
-# So many messages are looked up by one statement.
+# So many messages are read by one statement.
 _CHUNK: Final = 400
 _CACHE_KIB: Final = 131_072
 _MMAP_BYTES: Final = 1 << 30
+# A page that changes often is written to the file once in so many; and what the log's file may keep for the next.
+_CHECKPOINT_PAGES: Final = 16_384
+_LOG_BYTES: Final = 1 << 26
 
 # Raised whenever what is kept, or what it means, changes.
-_VERSION: Final = 1
-_SCHEMA: Final = """
+_VERSION: Final = 2
+_SCHEMA: Final = f"""
 CREATE TABLE offsets (topic TEXT, partition INTEGER, next INTEGER NOT NULL, PRIMARY KEY (topic, partition))
     WITHOUT ROWID;
 CREATE TABLE campaigns (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE messages (
-    id INTEGER PRIMARY KEY, mid TEXT NOT NULL UNIQUE, campaign INTEGER, sender TEXT, account TEXT, carrier TEXT,
+    id INTEGER PRIMARY KEY, mid TEXT NOT NULL, campaign INTEGER, sender TEXT, account TEXT, carrier TEXT,
     sid TEXT, attempt INTEGER, status TEXT, code INTEGER, segments INTEGER, accepted_at REAL, left_at REAL,
     changed_at REAL, due REAL, polls INTEGER
 );
@@ -48,6 +53,7 @@ CREATE TABLE delays (
     what TEXT, campaign TEXT, sender TEXT, bucket INTEGER, messages INTEGER, seconds REAL,
     PRIMARY KEY (what, campaign, sender, bucket)
 ) WITHOUT ROWID;
+{places.SCHEMA}
 """
 # A number of its own keeps a message where those of the same time are, however random its id is: news of one are news
 # of its neighbours, and only their pages change.
@@ -55,7 +61,7 @@ _LOADED = (
     "id, mid, campaign, sender, account, carrier, sid, attempt, status, code, segments, accepted_at, left_at, "
     "changed_at, due, polls"
 )
-_INSERT = f"INSERT INTO messages VALUES (NULL, {', '.join('?' * 15)})"  # noqa: S608 - only question marks
+_INSERT = f"INSERT INTO messages VALUES ({', '.join('?' * 16)})"  # noqa: S608 - only question marks
 _UPDATE = """
 UPDATE messages SET campaign = ?, sender = ?, account = ?, carrier = ?, sid = ?, attempt = ?, status = ?, code = ?,
     segments = ?, accepted_at = ?, left_at = ?, changed_at = ?, due = ?, polls = ? WHERE id = ?
@@ -68,11 +74,11 @@ _DELAY = """
 INSERT INTO delays VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     messages = messages + excluded.messages, seconds = seconds + excluded.seconds
 """
-_LOAD = f"SELECT {_LOADED} FROM messages WHERE mid IN ({', '.join('?' * _CHUNK)})"  # noqa: S608 - our own words
+_LOAD = f"SELECT {_LOADED} FROM messages WHERE id IN ({', '.join('?' * _CHUNK)})"  # noqa: S608 - our own words
 _MOVE_ON = "INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next"
 _NEWEST_OPEN = "SELECT max(campaign) FROM messages WHERE due IS NOT NULL AND campaign < ?"
 _OVERDUE = (
-    "SELECT mid, sid, account, attempt, status FROM messages "
+    "SELECT id, mid, sid, account, attempt, status FROM messages "
     "WHERE due IS NOT NULL AND campaign = ? AND due <= ? ORDER BY due LIMIT ?"
 )
 _COUNT_OVERDUE = "SELECT count(*) FROM messages WHERE due IS NOT NULL AND campaign = ? AND due <= ?"
@@ -110,8 +116,9 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overdue:
-    """A message whose callbacks did not come."""
+    """A message whose callbacks did not come; *number* is its place in the view."""
 
+    number: int
     mid: str
     sid: str
     account: str
@@ -133,6 +140,7 @@ class View:
         try:
             self._db = _opened(path)
             self._ids: dict[str, int] = dict(self._db.execute("SELECT name, id FROM campaigns"))
+            self._places = Places(self._db)
         except sqlite3.Error as error:
             os.close(self._lock)
             raise DispatcherError(f"{path} cannot be used ({error}); delete it, and it is built anew") from error
@@ -191,7 +199,8 @@ class View:
         """Forget what was applied since the last commit."""
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
-            # A campaign's number that was given since is not in the file.
+            # A number that was given since, to a campaign or a message, is not in the file.
+            self._places.recall()
             self._ids = dict(self._db.execute("SELECT name, id FROM campaigns"))
             self._names = {number: name for name, number in self._ids.items()}
 
@@ -201,8 +210,8 @@ class View:
         for campaign in self._open_campaigns():
             rows = self._db.execute(_OVERDUE, (campaign, now, limit - len(found)))
             found += [
-                Overdue(mid=mid, sid=sid, account=account or "", attempt=attempt, status=status)
-                for mid, sid, account, attempt, status in rows
+                Overdue(number=number, mid=mid, sid=sid, account=account or "", attempt=attempt, status=status)
+                for number, mid, sid, account, attempt, status in rows
             ]
             if len(found) == limit:
                 break
@@ -212,12 +221,13 @@ class View:
         """Return how many messages are to be asked about."""
         return sum(self._db.execute(_COUNT_OVERDUE, (one, now)).fetchone()[0] for one in self._open_campaigns())
 
-    def asked(self, mids: Iterable[str], now: float) -> None:
-        """Note that Twilio was asked about messages at *now*, or could not be: they are due later again, or no more."""
+    def asked(self, messages: Iterable[Overdue], now: float) -> None:
+        """Note that Twilio was asked about *messages* at *now*, or could not be: they are due later, or no more."""
         # The first pause is over by now: it is from *poll_after* on that pauses double.
         later = f"CASE WHEN polls + 1 < {POLLS} THEN ? + ? * (1 << polls) END"
-        query = f"UPDATE messages SET due = {later}, polls = polls + 1 WHERE mid = ? AND due IS NOT NULL"  # noqa: S608
-        self._db.executemany(query, [(now, self._poll_after, mid) for mid in mids])
+        # The number may be another's by now: what told of this one may have been undone.
+        query = f"UPDATE messages SET due = {later}, polls = polls + 1 WHERE id = ? AND mid = ? AND due IS NOT NULL"  # noqa: S608
+        self._db.executemany(query, [(now, self._poll_after, one.number, one.mid) for one in messages])
 
     def _open_campaigns(self) -> Iterator[int]:
         """Yield the campaigns of whose messages more is to be heard, the newest first: one look into the index each."""
@@ -229,12 +239,13 @@ class View:
             yield campaign
 
     def _load(self, mids: set[str]) -> dict[str, Track]:
-        wanted = list(mids)
+        """Return what is known of *mids*, and of those few that share a hash with one of them."""
+        numbers = list(self._places.find(mids))
         tracks: dict[str, Track] = {}
-        for start in range(0, len(wanted), _CHUNK):
-            chunk = wanted[start : start + _CHUNK]
+        for start in range(0, len(numbers), _CHUNK):
+            chunk = numbers[start : start + _CHUNK]
             # Filled up, so that it is always the same statement.
-            chunk += [""] * (_CHUNK - len(chunk))
+            chunk += [0] * (_CHUNK - len(chunk))
             for number, mid, campaign, *rest in self._db.execute(_LOAD, chunk):
                 tracks[mid] = Track(mid, number, self._names.get(campaign), *rest)
         return tracks
@@ -250,11 +261,12 @@ class View:
                 track.polls,
             )  # fmt: skip
             if track.number is None:
-                new.append((track.mid, *row))
+                new.append((self._places.add(track.mid), track.mid, *row))
             else:
                 known.append((*row, track.number))
         self._db.executemany(_INSERT, new)
         self._db.executemany(_UPDATE, known)
+        self._places.settle()
 
     def _due(self, track: Track) -> float | None:
         if track.campaign is None or not track.is_at_twilio or track.sid is None or track.polls >= POLLS:
@@ -323,6 +335,8 @@ def _connected(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     db.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
+    db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
     return db
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dispatcher.domain.errors import DispatcherError
+from dispatcher.tracking import places
 from dispatcher.tracking.lifecycle import Conclusion, News
 from dispatcher.tracking.view import POLLS, View
 
@@ -34,6 +36,11 @@ def news(mid: str, status: str, at: float = 101.0, **changes: Any) -> News:
         "to": "+12065550142", "account": "main", "at": at,
     }  # fmt: skip
     return News(**known | changes)
+
+
+@pytest.fixture(autouse=True)
+def quick_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "EVERY", 1)
 
 
 @pytest.fixture
@@ -190,13 +197,13 @@ def test_one_that_was_asked_about_is_asked_again_after_pauses_that_double_and_at
     now, pauses = POLL_AFTER, []
     for _ in range(POLLS - 1):
         assert [one.mid for one in view.overdue(now, 1)] == ["a"]
-        view.asked(["a"], now)
+        view.asked(view.overdue(now, 1), now)
         asked_at = now
         while not view.overdue(now, 1):
             now += POLL_AFTER / 2
         pauses.append((now - asked_at) / POLL_AFTER)
     assert pauses == [1, 2, 4, 8]
-    view.asked(["a"], now)
+    view.asked(view.overdue(now, 1), now)
     assert view.overdue(1e12, 1) == []
     # What comes all the same counts.
     assert [change.status for change in view.apply([news("a", "delivered")]).changes] == ["delivered"]
@@ -232,3 +239,34 @@ def test_a_file_that_is_no_view_is_named(path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DispatcherError, match=r"let tracking\.database name a file"):
         View(tmp_path / "nowhere" / "tracking.sqlite", poll_after=POLL_AFTER)
+
+
+def test_two_messages_whose_ids_have_one_hash_are_two(view: View, path: Path) -> None:
+    twins = "plumless", "buckeroo"
+    view.apply([result(mid) for mid in twins])
+    for first in range(0, 512, 64):
+        view.apply([result(f"m{number}") for number in range(first, first + 64)])
+    assert view.apply([news(twins[0], "delivered")]).changes[0].id == twins[0]
+    view.commit({})
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(DISTINCT hash), count(*) FROM places WHERE message < 3").fetchone() == (1, 2)
+    told = view.apply([news(mid, "sent") for mid in twins]).changes
+    assert [(change.id, change.before) for change in told] == [(twins[1], "accepted")]
+
+
+def test_what_was_asked_about_a_message_that_is_undone_is_not_noted_of_another(view: View) -> None:
+    view.commit({})
+    view.apply([result("a", at=0.0)])
+    asked = view.overdue(POLL_AFTER, 1)
+    view.undo()
+    view.apply([result("b", at=0.0)])
+    view.asked(asked, POLL_AFTER)
+    assert [one.mid for one in view.overdue(POLL_AFTER, 1)] == ["b"]
+
+
+def test_where_a_message_is_survives_what_is_undone_after_it(view: View) -> None:
+    view.apply([result("a")])
+    view.commit({})
+    view.apply([result(f"m{number}") for number in range(300)])
+    view.undo()
+    assert [change.before for change in view.apply([news("a", "sent")]).changes] == ["accepted"]
