@@ -227,7 +227,7 @@ async def _dispatch(crew: Crew, messages: int, counting: Callable[[], Any]) -> N
         worker = Worker(settings, clock, kafka, cast(Any, kafka), pool.send, fence)
         running = [tasks.create_task(worker.ledger.run()), tasks.create_task(worker.publisher.run())]
         ends = dict.fromkeys(range(PARTITIONS), 0)
-        await worker.resume(Recovered(journal_ends=ends, result_ends=ends), range(PARTITIONS))
+        await worker.resume(Recovered(result_ends=ends), range(PARTITIONS))
         topic = settings.priorities[0].topic
         origins = [PartitionOffsets(topic, number, Bookmark()) for number in range(PARTITIONS)]
         backlog = iter(_backlog(messages))

@@ -27,7 +27,7 @@ from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
 from dispatcher.domain.control import WORKER, Applied, CampaignRecord, SenderRecord, encode
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.job import Job
-from dispatcher.domain.message import Message
+from dispatcher.domain.message import JournalPage, Message
 from dispatcher.domain.parking import parked_topics
 from dispatcher.domain.sender_health import SenderHealth
 from dispatcher.domain.settings import Settings
@@ -123,10 +123,10 @@ async def run_worker(
         await control.begin()
         news = SenderNews(readers[5], topics.senders, clock, worker.hear)
 
-        async def resume(recovered: Recovered, indices: Collection[int]) -> None:
+        async def resume(recovered: Recovered, indices: Collection[int]) -> JournalPage:
             # Whoever said something while these partitions had no owner was not made to wait for us.
             await control.caught_up()
-            await worker.resume(recovered, indices)
+            return await worker.resume(recovered, indices)
 
         suppressions = SuppressionReader(
             readers[4],
@@ -157,7 +157,12 @@ async def run_worker(
             resume=resume,
             positions=worker.positions,
             history=History(
-                readers[1], clock, journal=topics.journal, results=topics.results, horizon=kafka.dedup_horizon
+                readers[1],
+                clock,
+                journal=topics.journal,
+                results=topics.results,
+                partitions=kafka.partitions,
+                horizon=kafka.dedup_horizon,
             ),
             fence=fence,
         )
@@ -238,9 +243,9 @@ class Worker:
         )
         self.driver = Driver(self.pipeline, clock)
 
-    def positions(self, index: int) -> tuple[int, int]:
+    def positions(self, index: int) -> tuple[tuple[int, int], int]:
         """Return where a new owner of partition *index* would have to start in the journal and in the results."""
-        return self.ledger.floor(index), self.publisher.ends.get((self._settings.topics.results, index), 0)
+        return self.ledger.position, self.publisher.ends.get((self._settings.topics.results, index), 0)
 
     async def drain(self) -> None:
         """Stop sending, and come back when nothing is in flight and every outcome is safe."""
@@ -263,19 +268,21 @@ class Worker:
         """Drop everything: the partitions may have another owner."""
         self.pipeline.halt()
         self.pipeline.forget()
-        self.ledger.close_books()
+        self.ledger.close_book()
         self.publisher.forget()
         self._for_outcomes.give_up()
 
-    async def resume(self, recovered: Recovered, indices: Collection[int]) -> None:
+    async def resume(self, recovered: Recovered, indices: Collection[int]) -> JournalPage:
         """Send again, with the partition *indices*, and look into what the last owners left in doubt."""
-        await self.ledger.open_books(recovered.journal_ends)
+        # No two workers own one index: so none writes where another does.
+        page = await self.ledger.open_book(min(indices), list(recovered.doubt.values()))
         results = self._settings.topics.results
         self.publisher.ends = {(results, index): end for index, end in recovered.result_ends.items()}
         self.pipeline.recover(recovered.doubt, recovered.sids, recovered.seen)
         self.pipeline.share(indices, self._settings.kafka.partitions)
         self.pipeline.resume()
         self.driver.wake()
+        return page
 
     async def look_up(self, number: str, to: str) -> list[Listed]:
         """Return what Twilio lists of the sender with *number* and a recipient; nothing when it is no longer ours."""

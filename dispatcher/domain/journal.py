@@ -1,6 +1,6 @@
 """What the journal holds: before a request leaves, that it is about to; and when it surely was not processed, that too.
 
-A page is one record of the journal: everything that happened to one partition's jobs within a tick.
+A page is one record of the journal: everything that happened to one worker's jobs within a tick.
 """
 
 from collections.abc import Iterable
@@ -9,14 +9,18 @@ import msgspec
 
 from dispatcher.domain.outcome import Position
 
+# A job's place: the topic, the partition and the offset of its record.
+Place = tuple[str, int, int]
+
 
 class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The job at *offset* of *topic* is about to be sent. *at* is in seconds of the epoch.
+    """The job at *offset* of *partition* of *topic* is about to be sent. *at* is in seconds of the epoch.
 
     *first* is where the job stood before it was parked.
     """
 
     topic: str
+    partition: int
     offset: int
     id: str
     attempt: int
@@ -26,30 +30,30 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Page(msgspec.Struct, omit_defaults=True):
-    """One record: requests about to leave, and jobs (topic, offset) whose last request was not processed.
+    """One record: requests about to leave, and jobs whose last request was not processed.
 
     *owner* names who wrote it.
     """
 
     owner: str
     intents: list[Intent] = []
-    void: list[tuple[str, int]] = []
+    void: list[Place] = []
 
 
 encode_page = msgspec.json.Encoder().encode
 decode_page = msgspec.json.Decoder(Page).decode
 
 
-def open_intents(pages: Iterable[Page]) -> dict[tuple[str, int], Intent]:
-    """Return the last intent of each job that *pages*, in order, do not take back, by topic and offset.
+def open_intents(pages: Iterable[Page]) -> dict[Place, Intent]:
+    """Return the last intent of each job that *pages*, in order, do not take back.
 
     Each owner takes back its own alone: a page of a former one, who was frozen, may stand behind the next one's.
     """
-    found: dict[tuple[str, str, int], Intent] = {}
+    found: dict[tuple[str, str, int, int], Intent] = {}
     for page in pages:
         # A page voids what earlier pages announced: within a tick a job is voided before it is announced again.
-        for topic, offset in page.void:
-            found.pop((page.owner, topic, offset), None)
+        for topic, partition, offset in page.void:
+            found.pop((page.owner, topic, partition, offset), None)
         for intent in page.intents:
-            found[page.owner, intent.topic, intent.offset] = intent
-    return {(topic, offset): intent for (_, topic, offset), intent in found.items()}
+            found[page.owner, intent.topic, intent.partition, intent.offset] = intent
+    return {(topic, partition, offset): intent for (_, topic, partition, offset), intent in found.items()}

@@ -400,7 +400,8 @@ class Pipeline:
             message.is_announced = True
         job, origin = message.job, message.origin
         at = self._clock.epoch()
-        intent = Intent(origin.topic, message.offset, job.id, message.attempts, lane.sender.number, at, message.first)
+        sender, attempt, first = lane.sender.number, message.attempts, message.first
+        intent = Intent(origin.topic, origin.partition, message.offset, job.id, attempt, sender, at, first)
         self._ledger.intend(message, intent)
 
     def intended(self, messages: list[Message]) -> None:

@@ -11,7 +11,6 @@ from aiokafka.errors import KafkaError
 from dispatcher.clock import Clock
 from dispatcher.domain.fence import Fence
 from dispatcher.intake.offsets import PartitionOffsets
-from dispatcher.intake.recovery import InheritedPages
 from dispatcher.telemetry import metrics
 
 log = structlog.get_logger()
@@ -32,7 +31,7 @@ class Commits:
         tasks: asyncio.TaskGroup,
         clock: Clock,
         fence: Fence,
-        positions: Callable[[int], tuple[int, int]],
+        positions: Callable[[int], tuple[tuple[int, int], int]],
         renewed: Callable[[], None],
     ) -> None:
         self._tasks = tasks
@@ -41,15 +40,13 @@ class Commits:
         self._positions = positions
         self._renewed = renewed
         self._offsets: Mapping[TopicPartition, PartitionOffsets] = {}
-        self._inherited: Mapping[int, InheritedPages] = {}
         self._committed: dict[TopicPartition, tuple[int, str]] = {}
         self._running: asyncio.Task[None] | None = None
         self.done = 0
 
-    def own(self, offsets: Mapping[TopicPartition, PartitionOffsets], inherited: Mapping[int, InheritedPages]) -> None:
-        """From now on these partitions are ours, with what former owners wrote into their journals; {} is none."""
+    def own(self, offsets: Mapping[TopicPartition, PartitionOffsets]) -> None:
+        """From now on these partitions are ours; {} is none."""
         self._offsets = offsets
-        self._inherited = inherited
         self._committed = {}
 
     async def commit(self, consumer: Any) -> None:
@@ -98,8 +95,4 @@ class Commits:
 
     def _bookmark(self, partition: TopicPartition, offsets: PartitionOffsets) -> tuple[int, str]:
         journal, results = self._positions(partition.partition)
-        inherited = self._inherited.get(partition.partition)
-        if inherited is not None and inherited.open:
-            # What is in doubt is announced there: a next owner that did not read it would send at once.
-            journal = min(journal, inherited.offset)
         return offsets.commit(journal=journal, results=results)

@@ -13,6 +13,7 @@ from dispatcher.clock import Clock
 from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import PriorityClass
+from dispatcher.domain.message import JournalPage
 from dispatcher.intake.commits import Commits
 from dispatcher.intake.held import Held
 from dispatcher.intake.offsets import Bookmark, PartitionOffsets
@@ -57,8 +58,9 @@ class Intake:
 
     *after_batch* is called when some have been fed. *drain* is awaited before partitions are given up: it comes back
     when nothing of them is in flight any more; *abandon* is called instead when they are lost already. *resume* is told
-    what the last owners left, and which of all *partitions* indices this worker owns from now on. *positions*
-    gives those of the journal and the results that belong into a commit, for an index. Each commit renews the *fence*.
+    what the last owners left, and which of all *partitions* indices this worker owns from now on; it returns the page
+    of the journal that says again what they left in doubt. *positions* gives those of the journal and the results that
+    belong into a commit, for an index. Each commit renews the *fence*.
     """
 
     def __init__(
@@ -79,8 +81,8 @@ class Intake:
         after_batch: Callable[[], None],
         drain: Callable[[], Awaitable[None]],
         abandon: Callable[[], None],
-        resume: Callable[[Recovered, Collection[int]], Awaitable[None]],
-        positions: Callable[[int], tuple[int, int]],
+        resume: Callable[[Recovered, Collection[int]], Awaitable[JournalPage]],
+        positions: Callable[[int], tuple[tuple[int, int], int]],
         history: History,
         fence: Fence,
     ) -> None:
@@ -336,7 +338,7 @@ class Intake:
         self._generation += 1
         self._held.clear()
         self._offsets = {}
-        self._commits.own({}, {})
+        self._commits.own({})
         metrics.PARTITIONS.set(0)
 
     def _disown(self) -> None:
@@ -354,16 +356,20 @@ class Intake:
         for topic, partition, offset in recovered.settled:
             if (offsets := owned.get(TopicPartition(topic, partition))) is not None:
                 offsets.recall(offset)
-        for topic, partition, offset in recovered.doubt:
-            if (offsets := owned.get(TopicPartition(topic, partition))) is not None:
-                offsets.inherit(offset, recovered.pages[partition])
+        recovered.doubt = {
+            place: intent
+            for place, intent in recovered.doubt.items()
+            if (offsets := owned.get(TopicPartition(*place[:2]))) is not None and offsets.is_open(place[2])
+        }
         log.info("partitions assigned", indices=len(indices), of=self._partitions)
         if indices:
-            await self._resume(recovered, indices)
+            page = await self._resume(recovered, indices)
+            for topic, partition, offset in recovered.doubt:
+                owned[TopicPartition(topic, partition)].announce(offset, page)
         # Only now: a record that was taken before `resume` knows of the past might be sent again.
         self._generation += 1
         self._offsets = owned
-        self._commits.own(owned, recovered.pages)
+        self._commits.own(owned)
         self._go_back_to_taken(owned)
         metrics.PARTITIONS.set(len(indices))
         # Nothing leaves before that: who was frozen while it heard of an assignment may not have it any more.

@@ -11,21 +11,24 @@ from dataclasses import dataclass
 
 from dispatcher.domain.message import JournalPage
 
-# 24,000 bits are 3,001 bytes, or 4,004 characters in base64; with two positions it stays below the 4,096 that Kafka
+# 24,000 bits are 3,001 bytes, or 4,004 characters in base64; with the positions it stays below the 4,096 that Kafka
 # takes as metadata.
 LARGEST_SPAN = 24_000
-_VERSION = "2"
+_VERSION = "3"
 # What a commit can say of what is settled; a gap in the log between two open offsets may be wider.
-_MOST_BYTES = 3_039
+_MOST_BYTES = 3_030
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bookmark:
-    """Where a partition's last owner stood. *journal* and *results* are offsets, None when nobody has said."""
+    """Where a partition's last owner stood. *results* is an offset, *journal* a partition of it and an offset.
+
+    They are None when nobody has said.
+    """
 
     watermark: int = 0
     settled: bytes = b""
-    journal: int | None = None
+    journal: tuple[int, int] | None = None
     results: int | None = None
 
     @classmethod
@@ -34,7 +37,8 @@ class Bookmark:
         version, _, rest = metadata.partition(" ")
         fields = rest.split(" ")
         try:
-            journal, results, settled = int(fields[0]), int(fields[1]), b64decode(fields[2], validate=True)
+            book, _, page = fields[0].partition(":")
+            journal, results, settled = (int(book), int(page)), int(fields[1]), b64decode(fields[2], validate=True)
         except (IndexError, ValueError, NotBase64):
             return cls(watermark=watermark)
         if version != _VERSION:
@@ -88,10 +92,9 @@ class PartitionOffsets:
         if offset >= self._base:
             self._mark(offset)
 
-    def inherit(self, offset: int, page: JournalPage) -> None:
-        """A former owner's *page* announced the job at *offset*; to be said after what is settled was recalled."""
-        if offset >= self._next and not self._is_settled(offset):
-            self.announce(offset, page)
+    def is_open(self, offset: int) -> bool:
+        """Say whether the job at *offset* is to be taken again; to be asked when what is settled was recalled."""
+        return offset >= self._next and not self._is_settled(offset)
 
     def announce(self, offset: int, page: JournalPage) -> None:
         """The journal's *page* says that the job at *offset* is about to be sent: it is kept until that is settled."""
@@ -121,7 +124,7 @@ class PartitionOffsets:
         """The offset after the last one that was taken."""
         return self._next
 
-    def commit(self, *, journal: int, results: int) -> tuple[int, str]:
+    def commit(self, *, journal: tuple[int, int], results: int) -> tuple[int, str]:
         """Return the watermark and the metadata that say what is settled now.
 
         *journal* and *results* are the positions from which a new owner reads what this commit does not say.
@@ -129,7 +132,7 @@ class PartitionOffsets:
         watermark = self.watermark
         self._forget_below(watermark)
         settled = b64encode(bytes(self._bits[:_MOST_BYTES]).rstrip(b"\0")).decode("ascii")
-        return watermark, f"{_VERSION} {journal} {results} {settled}"
+        return watermark, f"{_VERSION} {journal[0]}:{journal[1]} {results} {settled}"
 
     def _forget_below(self, offset: int) -> None:
         """Nothing below *offset* is ever asked about again."""

@@ -1,7 +1,8 @@
 """What the last owners of partitions did and did not come to commit: read from the journal and the results."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import structlog
 from aiokafka import TopicPartition
 
 from dispatcher.clock import Clock
-from dispatcher.domain.journal import Intent, decode_page, open_intents
+from dispatcher.domain.journal import Intent, Page, Place, decode_page, open_intents
 from dispatcher.domain.outcome import Position, Status
 from dispatcher.domain.parking import Whereabouts
 from dispatcher.intake.offsets import Bookmark
@@ -31,82 +32,81 @@ _decode_result = msgspec.json.Decoder(_Result).decode
 
 
 @dataclass(slots=True)
-class InheritedPages:
-    """What former owners wrote into a partition of the journal from *offset* on; *open* jobs of it are not settled."""
-
-    offset: int
-    open: int = 0
-
-
-@dataclass(slots=True)
 class Recovered:
-    """Jobs by topic, partition and offset: *settled* have a result; those in *doubt* have an intent and none.
+    """What former owners left, by the jobs' places: *settled* ones have a result; those in *doubt* an intent and none.
 
-    *sids* are those of the results, *seen* where their jobs stood first and last, by id; *pages* are those of the
-    journal that were read, *journal_ends* and *result_ends* where the two topics ended, by partition.
+    *sids* are those of the results, *seen* where their jobs stood first and last, by id; *result_ends* where the
+    results ended, by partition.
     """
 
-    settled: set[tuple[str, int, int]] = field(default_factory=set)
-    doubt: dict[tuple[str, int, int], Intent] = field(default_factory=dict)
+    settled: set[Place] = field(default_factory=set)
+    doubt: dict[Place, Intent] = field(default_factory=dict)
     sids: set[str] = field(default_factory=set)
     seen: dict[str, Position | Whereabouts] = field(default_factory=dict)
-    pages: dict[int, InheritedPages] = field(default_factory=dict)
-    journal_ends: dict[int, int] = field(default_factory=dict)
     result_ends: dict[int, int] = field(default_factory=dict)
 
 
 class History:
     """Reads what was written about partitions before they came to this worker, with a *consumer* of no group.
 
-    Results are read from *horizon* seconds ago on, at least. *records_read* counts, over all readings.
+    Results are read from *horizon* seconds ago on, at least. Of the journal the last owner wrote one partition, and its
+    commits say from where on to read it; where nobody has said, all of it is read, from the horizon on. *records_read*
+    counts, over all readings.
     """
 
-    def __init__(self, consumer: Any, clock: Clock, *, journal: str, results: str, horizon: float) -> None:
+    def __init__(
+        self, consumer: Any, clock: Clock, *, journal: str, results: str, partitions: int, horizon: float
+    ) -> None:
         self._consumer = consumer
         self._clock = clock
         self._horizon = horizon
         self._journal = journal
         self._results = results
+        self._partitions = partitions
         self.records_read = 0
 
     async def read(self, bookmarks: Mapping[TopicPartition, Bookmark]) -> Recovered:
         """Return what happened to the jobs of partitions since they were committed as *bookmarks* say."""
         indices = {partition.partition for partition in bookmarks}
-        starts = {
-            TopicPartition(topic, index): min(
-                (getattr(bookmark, kind) or 0) for tp, bookmark in bookmarks.items() if tp.partition == index
-            )
-            for index in indices
-            for topic, kind in ((self._journal, "journal"), (self._results, "results"))
-        }
-        recovered = Recovered()
-        if not starts:
-            return recovered
-        for partition, start in (await self._at_the_horizon(indices)).items():
-            starts[partition] = min(starts[partition], start)
-        records, ends = await self._read_from(starts)
-        recovered.journal_ends = {tp.partition: end for tp, end in ends.items() if tp.topic == self._journal}
-        recovered.result_ends = {tp.partition: end for tp, end in ends.items() if tp.topic == self._results}
+        if not indices:
+            return Recovered()
+        horizon = await self._at_the_horizon(indices)
+        books = {index: self._books_of(index, bookmarks, horizon) for index in indices}
+        starts: dict[TopicPartition, int] = {}
         for index in indices:
-            recovered.pages[index] = InheritedPages(starts[TopicPartition(self._journal, index)])
-            for result in _decoded(records[TopicPartition(self._results, index)], _decode_result):
-                stood = result.parked or result.job
-                recovered.settled.add((stood.topic, index, stood.offset))
-                if result.sid is not None:
-                    recovered.sids.add(result.sid)
-                # A repeated id is suppressed at once, maybe before its first job has a result: that is no trace of it.
-                if result.status != "suppressed":
-                    recovered.seen[result.id] = result.job if stood == result.job else Whereabouts(result.job, stood)
-            pages = _decoded(records[TopicPartition(self._journal, index)], decode_page)
-            for (topic, offset), intent in open_intents(pages).items():
-                if (topic, index, offset) not in recovered.settled:
-                    recovered.doubt[topic, index, offset] = intent
+            partition = TopicPartition(self._results, index)
+            said = min((bookmark.results or 0) for tp, bookmark in bookmarks.items() if tp.partition == index)
+            starts[partition] = min(said, horizon.get(partition, said))
+            for book, start in books[index].items():
+                starts[book] = min(start, starts.get(book, start))
+        records, ends = await self._read_from(starts)
+        recovered = Recovered(result_ends={tp.partition: end for tp, end in ends.items() if tp.topic == self._results})
+        for index in indices:
+            _read_results(recovered, index, records[TopicPartition(self._results, index)])
+        for book in set[TopicPartition]().union(*books.values()):
+            first = {index: starts_at[book] for index, starts_at in books.items() if book in starts_at}
+            recovered.doubt |= open_intents(_pages(records[book], first))
+        for place in recovered.settled & recovered.doubt.keys():
+            del recovered.doubt[place]
         return recovered
 
-    async def _at_the_horizon(self, indices: set[int]) -> dict[TopicPartition, int]:
-        """Return the offsets of the results that are as old as the horizon, where there are younger ones."""
+    def _books_of(
+        self, index: int, bookmarks: Mapping[TopicPartition, Bookmark], horizon: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
+        """Return which partitions of the journal tell of the jobs with that *index*, and from where on."""
+        books: dict[TopicPartition, int] = {}
+        for tp, bookmark in bookmarks.items():
+            if tp.partition == index and bookmark.journal is not None:
+                book, offset = TopicPartition(self._journal, bookmark.journal[0]), bookmark.journal[1]
+                books[book] = min(offset, books.get(book, offset))
+        # A topic that is new to the group has no commit yet; its first owner's others speak for it.
+        return books or {partition: start for partition, start in horizon.items() if partition.topic == self._journal}
+
+    async def _at_the_horizon(self, indices: Collection[int]) -> dict[TopicPartition, int]:
+        """Return the offsets of results and journal that are as old as the horizon, where there are younger ones."""
         since = int((self._clock.epoch() - self._horizon) * 1000)
         partitions = [TopicPartition(self._results, index) for index in indices]
+        partitions += [TopicPartition(self._journal, index) for index in range(self._partitions)]
         found = await self._consumer.offsets_for_times(dict.fromkeys(partitions, since))
         return {partition: at.offset for partition, at in found.items() if at is not None}
 
@@ -132,10 +132,33 @@ class History:
         return records, ends
 
 
-def _decoded(records: list[Any], decode: Any) -> Iterator[Any]:
-    """Yield what *records* hold; what a stranger wrote into an internal topic is passed over."""
+def _read_results(recovered: Recovered, index: int, records: Iterable[Any]) -> None:
+    """Note what *records* of the results say of jobs in the partitions with that *index*."""
+    for result, _ in _decoded(records, _decode_result):
+        stood = result.parked or result.job
+        recovered.settled.add((stood.topic, index, stood.offset))
+        if result.sid is not None:
+            recovered.sids.add(result.sid)
+        # A repeated id is suppressed at once, maybe before its first job has a result: that is no trace of it.
+        if result.status != "suppressed":
+            recovered.seen[result.id] = result.job if stood == result.job else Whereabouts(result.job, stood)
+
+
+def _pages(records: Iterable[Any], first: Mapping[int, int]) -> Iterator[Page]:
+    """Yield the pages in *records*, without what is said of jobs in other partitions than those in *first*.
+
+    Of each of these counts what stands from the offset there on.
+    """
+    for page, record in _decoded(records, decode_page):
+        offset = record.offset
+        page.intents = [intent for intent in page.intents if first.get(intent.partition, inf) <= offset]
+        yield page
+
+
+def _decoded(records: Iterable[Any], decode: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield what *records* hold, each with its record; what a stranger wrote into an internal topic is passed over."""
     for record in records:
         try:
-            yield decode(record.value)
+            yield decode(record.value), record
         except msgspec.MsgspecError as error:
             log.warning("an internal record cannot be read", topic=record.topic, offset=record.offset, error=str(error))

@@ -114,8 +114,15 @@ class Desk:
                 drain=nothing,
                 abandon=lambda: None,
                 resume=nothing,
-                positions=lambda _: (0, 0),
-                history=History(past, clock, journal=self.journal, results=self.results, horizon=60.0),
+                positions=lambda _: ((0, 0), 0),
+                history=History(
+                    past,
+                    clock,
+                    journal=self.journal,
+                    results=self.results,
+                    partitions=PARTITIONS,
+                    horizon=60.0,
+                ),
                 fence=Fence(11.0),
             )
             committing = tasks.create_task(intake.commit_regularly(), name="committer")
@@ -131,7 +138,7 @@ class Desk:
                 await asyncio.sleep(0.5)
 
 
-async def nothing(*_: Any) -> None:
+async def nothing(*_: Any) -> Any:
     pass
 
 

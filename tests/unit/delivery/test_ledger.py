@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from dispatcher.delivery.ledger import TICK, Ledger
+from dispatcher.delivery.ledger import MOST_INHERITED, TICK, Ledger
 from dispatcher.domain.journal import Intent, Page, decode_page, open_intents
-from dispatcher.domain.message import Message
+from dispatcher.domain.message import JournalPage, Message
 from dispatcher.intake.offsets import Bookmark, PartitionOffsets
 from tests.clock import FakeClock
 from tests.unit.pacing.making import Desk, make_message
@@ -67,15 +67,17 @@ class Office:
         self.clock.advance(TICK)
         await self.settle_down()
 
-    async def open(self) -> None:
-        """Open the books of both partitions, signed."""
+    async def open(self, *inherited: Intent) -> JournalPage:
+        """Open the book, signed, with what was *inherited*."""
         async with asyncio.TaskGroup() as tasks:
-            opening = tasks.create_task(self.ledger.open_books({0: 100, 1: 100}), name="open")
+            opening = tasks.create_task(self.ledger.open_book(0, inherited), name="open")
             await self.tick()
             while not opening.done():
                 self.acknowledge()
                 await self.tick()
+        self.opened = [page for _, page, _ in self.producer.pages]
         self.producer.pages.clear()
+        return opening.result()
 
     def acknowledge(self) -> None:
         """All pages written so far are safe."""
@@ -87,7 +89,7 @@ class Office:
     def intend(self, offset: int, partition: int = 0) -> Message:
         message = make_message(offset=offset)
         message.origin = self.desks[partition]
-        intent = Intent("campaign.jobs", offset, message.job.id, 1, "72345", 1.0)
+        intent = Intent("campaign.jobs", partition, offset, message.job.id, 1, "72345", 1.0)
         self.ledger.intend(message, intent)
         return message
 
@@ -118,7 +120,7 @@ async def test_a_message_is_handed_back_when_its_intent_is_safe_and_not_before(o
     await office.tick()
     [(partition, page, _)] = office.producer.pages
     assert partition == 0
-    assert list(open_intents([page])) == [("campaign.jobs", 7)]
+    assert list(open_intents([page])) == [("campaign.jobs", 0, 7)]
     assert office.back == []
     office.acknowledge()
     await office.settle_down()
@@ -132,18 +134,38 @@ async def test_what_comes_while_a_page_is_on_its_way_shares_the_next(office: Off
     for offset in (2, 3, 4):
         office.intend(offset)
     await office.tick()
-    assert len(office.producer.pages) == 1, "one page in flight a partition"
+    assert len(office.producer.pages) == 1, "one page in flight"
     office.acknowledge()
     await office.tick()
     assert [intent.offset for intent in office.producer.pages[1][1].intents] == [2, 3, 4]
 
 
-async def test_a_partition_does_not_wait_for_another(office: Office) -> None:
+async def test_jobs_of_all_partitions_stand_in_one_book(office: Office) -> None:
     office.intend(1, partition=0)
+    office.intend(1, partition=1)
+    office.ledger.void(office.desks[1], 2)
     await office.tick()
-    office.intend(2, partition=1)
-    await office.tick()
-    assert [partition for partition, _, _ in office.producer.pages] == [0, 1]
+    [(partition, page, _)] = office.producer.pages
+    assert partition == 0
+    assert list(open_intents([page])) == [("campaign.jobs", 0, 1), ("campaign.jobs", 1, 1)]
+    assert page.void == [("campaign.jobs", 1, 2)]
+
+
+@pytest.mark.parametrize("many", [1, MOST_INHERITED, MOST_INHERITED + 1, 3 * MOST_INHERITED])
+async def test_what_was_inherited_is_said_again_and_kept_until_it_is_settled(office: Office, many: int) -> None:
+    offsets = PartitionOffsets("campaign.jobs", 1, Bookmark())
+    intents = [Intent("campaign.jobs", 1, offset, f"spring-{offset}", 1, "72345", 1.0) for offset in range(many)]
+    page = await office.open(*intents)
+    assert all(len(page.intents) <= MOST_INHERITED for page in office.opened)
+    assert list(open_intents(office.opened).values()) == intents
+    first = office._end - len(office.opened) + 1
+    for offset in range(many):
+        offsets.take(offset)
+        offsets.announce(offset, page)
+    for offset in range(many):
+        assert office.ledger.position == (0, first)
+        offsets.settle(offset)
+    assert office.ledger.position == (0, office._end + 1)
 
 
 @pytest.mark.parametrize("when", ["when it is sent", "when it is written"])
@@ -173,20 +195,20 @@ async def test_a_void_takes_back_what_was_announced_before_it(office: Office) ->
     office.acknowledge()
     await office.tick()
     pages = [page for _, page, _ in office.producer.pages]
-    assert list(open_intents(pages)) == [("campaign.jobs", 2)]
+    assert list(open_intents(pages)) == [("campaign.jobs", 0, 2)]
 
 
 def test_an_owner_takes_back_nothing_of_anothers() -> None:
     """It was frozen, and its page is written when the next owner has announced the same job."""
-    mine, theirs = (Intent("campaign.jobs", 1, "spring-1", 1, "72345", at) for at in (1.0, 2.0))
-    late = Page("frozen", intents=[], void=[("campaign.jobs", 1)])
+    mine, theirs = (Intent("campaign.jobs", 0, 1, "spring-1", 1, "72345", at) for at in (1.0, 2.0))
+    late = Page("frozen", intents=[], void=[("campaign.jobs", 0, 1)])
     pages = [Page("frozen", intents=[mine]), Page("next", intents=[theirs]), late]
-    assert open_intents(pages) == {("campaign.jobs", 1): theirs}
-    assert not open_intents([*pages, Page("next", void=[("campaign.jobs", 1)])])
+    assert open_intents(pages) == {("campaign.jobs", 0, 1): theirs}
+    assert not open_intents([*pages, Page("next", void=[("campaign.jobs", 0, 1)])])
 
 
 async def test_a_void_for_a_partition_that_has_gone_is_nobodys_business(office: Office) -> None:
-    office.ledger.close_books()
+    office.ledger.close_book()
     office.ledger.void(office.desks[0], 1)
     await office.tick()
     assert not office.producer.pages
@@ -202,11 +224,11 @@ async def test_a_new_owner_has_to_read_from_the_first_page_with_an_unsettled_job
         office.acknowledge()
         await office.tick()
         written.append(office._end)
-    assert office.ledger.floor(0) == written[0]
+    assert office.ledger.position == (0, written[0])
     offsets.settle(1)
-    assert office.ledger.floor(0) == written[0]
+    assert office.ledger.position == (0, written[0])
     offsets.settle(0)
-    assert office.ledger.floor(0) == written[1] + 1, "nothing of it is needed any more"
+    assert office.ledger.position == (0, written[1] + 1), "nothing of it is needed any more"
 
 
 @pytest.mark.parametrize("how", ["closed", "opened anew"])
@@ -220,7 +242,7 @@ async def test_when_the_books_are_closed_each_message_is_handed_back_once(office
         office.producer.pages[0][2].set_exception(KafkaConnectionError())
         await office.settle_down()
     if how == "closed":
-        office.ledger.close_books()
+        office.ledger.close_book()
     else:
         await office.open()
     await office.settle_down()
@@ -233,7 +255,7 @@ async def test_when_the_books_are_closed_each_message_is_handed_back_once(office
 async def test_a_page_that_fails_after_the_books_were_closed_is_handed_back_too(office: Office) -> None:
     message = office.intend(1)
     await office.tick()
-    office.ledger.close_books()
+    office.ledger.close_book()
     assert office.back == []
     office.producer.pages[0][2].set_exception(KafkaConnectionError())
     await office.settle_down()
@@ -241,22 +263,15 @@ async def test_a_page_that_fails_after_the_books_were_closed_is_handed_back_too(
     assert not office.retries
 
 
-async def test_books_that_are_closed_while_another_is_written_take_nothing_back(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_book_that_is_closed_while_a_page_is_on_its_way_takes_nothing_back(office: Office) -> None:
     """The next owner may have announced the same job since: a void that came then would hide that it was sent."""
-    for partition, desk in enumerate(office.desks):
-        office.intend(7, partition)
-        office.ledger.void(desk, 6)
-    send_batch = office.producer.send_batch
-
-    async def close_meanwhile(*arguments: Any, **named: Any) -> Any:
-        office.ledger.close_books()
-        return await send_batch(*arguments, **named)
-
-    monkeypatch.setattr(office.producer, "send_batch", close_meanwhile)
+    office.intend(7)
     await office.tick()
-    assert [partition for partition, _, _ in office.producer.pages] == [0]
+    office.ledger.void(office.desks[0], 6)
+    office.ledger.close_book()
+    office.acknowledge()
+    await office.tick()
+    assert [page.void for _, page, _ in office.producer.pages] == [[]]
 
 
 async def test_flushed_comes_back_when_everything_is_safe(office: Office) -> None:

@@ -433,7 +433,7 @@ def test_what_was_not_found_is_up_to_its_pool(policy: InDoubt, status: str, requ
 def test_what_a_former_owner_left_in_doubt_is_held_off_and_found_whatever_its_clock_showed(off_by: float) -> None:
     stage = Stage(two_senders())
     at = stage.clock.epoch() + off_by
-    intent = Intent(stage.desk.topic, 0, "job-0", 1, "72345", at)
+    intent = Intent(stage.desk.topic, stage.desk.partition, 0, "job-0", 1, "72345", at)
     stage.pipeline.recover({(stage.desk.topic, stage.desk.partition, 0): intent}, (), {})
     stage.receive()
     stage.run(24.9)

@@ -29,9 +29,9 @@ async def test_whoever_waits_for_a_commit_that_is_left_goes_on_with_the_next(clo
     works.up.set()
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         commits = Commits(
-            tasks=tasks, clock=clock, fence=Fence(11), positions=lambda _index: (0, 0), renewed=lambda: None
+            tasks=tasks, clock=clock, fence=Fence(11), positions=lambda _index: ((0, 0), 0), renewed=lambda: None
         )
-        commits.own({JOBS: PartitionOffsets("jobs", 0, Bookmark())}, {})
+        commits.own({JOBS: PartitionOffsets("jobs", 0, Bookmark())})
         for consumer in (hangs, works):
             tasks.create_task(commits.commit(consumer))
             await asyncio.sleep(0)

@@ -27,7 +27,7 @@ from dispatcher.intake import consumer as intake_consumer
 from dispatcher.intake.consumer import BATCH, Intake
 from dispatcher.intake.held import Held
 from dispatcher.intake.offsets import PartitionOffsets
-from dispatcher.intake.recovery import InheritedPages, Recovered
+from dispatcher.intake.recovery import Recovered
 from dispatcher.intake.watchdog import PATIENCE, Mechanism
 
 JOBS = TopicPartition("jobs", 0)
@@ -86,7 +86,7 @@ def intake_of(log: Log, monkeypatch: pytest.MonkeyPatch, tasks: asyncio.TaskGrou
         "drain": nothing,
         "abandon": lambda: None,
         "resume": nothing,
-        "positions": lambda _: (0, 0),
+        "positions": lambda _: ((0, 0), 0),
         "history": SimpleNamespace(read=lambda _: asyncio.sleep(0, Recovered())),
     }
     intake = Intake(
@@ -138,15 +138,19 @@ async def test_what_a_read_brings_that_outlived_its_assignment_is_read_again(
     assert taken == list(range(BATCH))
 
 
-async def test_the_next_owner_reads_of_inherited_doubts_until_they_are_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_inherited_in_doubt_keeps_its_page_until_it_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log()
     of_jobs: list[PartitionOffsets] = []
-    # Job 7 has a result and was settled; 3 and 9 are in doubt. The journal was read from 40 on, and ends at 50.
+    # Job 7 has a result and was settled; 3 and 9 are in doubt.
     recovered = Recovered(
         settled={("jobs", 0, 7)},
-        doubt={("jobs", 0, offset): Intent("jobs", offset, "id", 1, "72345", 0.0) for offset in (3, 7, 9)},
-        pages={0: InheritedPages(40)},
+        doubt={("jobs", 0, offset): Intent("jobs", 0, offset, "id", 1, "72345", 0.0) for offset in (3, 7, 9)},
     )
+    page = SimpleNamespace(open=0)
+
+    async def resume(told: Recovered, _: object) -> Any:
+        assert sorted(told.doubt) == [("jobs", 0, 3), ("jobs", 0, 9)]
+        return page
 
     async with asyncio.TaskGroup() as tasks:
         intake = intake_of(
@@ -154,21 +158,14 @@ async def test_the_next_owner_reads_of_inherited_doubts_until_they_are_settled(m
             monkeypatch,
             tasks,
             receive=lambda offsets, _, __: of_jobs.append(offsets),
-            positions=lambda _: (50, 0),
+            resume=resume,
             history=SimpleNamespace(read=lambda _: asyncio.sleep(0, recovered)),
         )
-
-        async def committed_position() -> str:
-            await intake._commits.commit(log)
-            return log.committed[1].split()[1]
-
         await intake._assigned({JOBS})
-        assert await committed_position() == "40"
         await intake._poll()
-        of_jobs[0].settle(3)
-        assert await committed_position() == "40"
-        of_jobs[0].settle(9)
-        assert await committed_position() == "50"
+        for offset, left in ((3, 1), (4, 1), (9, 0)):
+            of_jobs[0].settle(offset)
+            assert page.open == left
 
 
 async def test_what_comes_back_while_the_last_commit_is_under_way_is_no_longer_ours(

@@ -8,8 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from dispatcher.intake.offsets import LARGEST_SPAN, Bookmark, PartitionOffsets
 
 MOST_METADATA = 4096
-# A position of the journal as long as they get.
+# Positions as long as they get.
 FAR = 2**63 - 1
+BOOK = 9999
 
 
 class Page:
@@ -21,10 +22,10 @@ class Page:
 
 def restored(offsets: PartitionOffsets) -> PartitionOffsets:
     """Return the offsets as a new owner finds them."""
-    watermark, metadata = offsets.commit(journal=FAR, results=FAR)
+    watermark, metadata = offsets.commit(journal=(BOOK, FAR), results=FAR)
     assert len(metadata) <= MOST_METADATA
     bookmark = Bookmark.read(watermark, metadata)
-    assert (bookmark.journal, bookmark.results) == (FAR, FAR)
+    assert (bookmark.journal, bookmark.results) == ((BOOK, FAR), FAR)
     return PartitionOffsets(offsets.topic, offsets.partition, bookmark)
 
 
@@ -64,7 +65,7 @@ class AgainstSets(RuleBasedStateMachine):
 
     @rule()
     def commit_alone(self) -> None:
-        self.offsets.commit(journal=1, results=2)
+        self.offsets.commit(journal=(0, 1), results=2)
 
     @rule()
     def hand_over(self) -> None:
@@ -85,7 +86,7 @@ class AgainstSets(RuleBasedStateMachine):
 
     @invariant()
     def fits_into_a_commit(self) -> None:
-        _, metadata = self.offsets.commit(journal=FAR, results=FAR)
+        _, metadata = self.offsets.commit(journal=(BOOK, FAR), results=FAR)
         assert len(metadata) <= MOST_METADATA
 
 
