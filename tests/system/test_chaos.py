@@ -93,7 +93,9 @@ async def finish(stage: Stage, count: int, *hands: Hand, rate: int = RATE) -> No
     log.info("healed %.0f s before the deadline", deadline - loop.time())
     for hand in hands:
         # 130: it was asked to end before it had begun; a signal's number: while Python still read its modules.
-        assert await hand.process.stop() in {0, 130, -signal.SIGINT, -signal.SIGTERM}, hand.process.log.read_text(encoding="utf-8")[-3000:]
+        assert await hand.process.stop() in {0, 130, -signal.SIGINT, -signal.SIGTERM}, hand.process.log.read_text(
+            encoding="utf-8"
+        )[-3000:]
 
 
 # ---------------------------------------------------------------------- death
