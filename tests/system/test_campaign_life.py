@@ -114,7 +114,7 @@ async def test_paused_resumed_cancelled_killed_retried_and_parked_each_row_has_o
         await stage.wait_for_results(sum(ROWS.values()), within=180)
         await asyncio.sleep(2.0)  # a second result would come now
         results = await stage.results()
-        assert {count for count in Counter(one["id"] for one in results).values()} == {1}
+        assert set(Counter(one["id"] for one in results).values()) == {1}
         assert Counter(one["campaign"] for one in results) == ROWS
         statuses = Counter((one["campaign"], one["status"]) for one in results)
         for campaign, rows in ROWS.items():
