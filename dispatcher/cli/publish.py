@@ -45,8 +45,8 @@ def publish(
     """Publish a campaign: a job for each recipient goes to Kafka, for `dispatcher run` to send.
 
     Says first how many recipients there are, what they cost in segments, and how long sending them takes. Rows that
-    are no jobs stop nothing: they go to FILE.rejects.csv, each with its line and what is wrong with it. When it is
-    interrupted, the same command goes on: no row is published twice.
+    are no jobs, or whose bodies `content` of the config refuses, stop nothing: they go to FILE.rejects.csv, each with
+    its line and what is wrong with it. When it is interrupted, the same command goes on: no row is published twice.
 
     Examples:
         dispatcher publish -c configs/demo.yaml configs/campaigns/spring.yaml
@@ -59,7 +59,7 @@ def publish(
 
     settings = load_from(config, os.environ)
     loaded = load_campaign(campaign, settings, os.environ, recipients=recipients)
-    found = _survey(loaded)
+    found = _survey(loaded, settings)
     pool = settings.fleet.pools[loaded.pool]
     needed = estimate(pool, settings.fleet, found.segments, messages=found.recipients, throttle=loaded.rate)
     plan = _plan(loaded, found, needed)
@@ -86,13 +86,13 @@ def _confirmed() -> bool:
         raise typer.Exit(_INTERRUPTED) from None
 
 
-def _survey(campaign: "Campaign") -> "Survey":
+def _survey(campaign: "Campaign", settings: "Settings") -> "Survey":
     from dispatcher.clock import SystemClock
     from dispatcher.publishing.survey import survey
 
     try:
         with showing_progress(SystemClock()) as show:
-            found = survey(campaign, lambda done, total: show("Reading", done, total))
+            found = survey(campaign, lambda done, total: show("Reading", done, total), settings.content)
     except KeyboardInterrupt:
         typer.echo("Nothing was published.", err=True)
         raise typer.Exit(_INTERRUPTED) from None
@@ -141,6 +141,7 @@ def _plan(campaign: "Campaign", survey: "Survey", estimate: "Estimate") -> dict[
         "recipients": survey.recipients,
         "rejected": survey.rejected,
         "rejects_file": str(survey.rejects) if survey.rejected else None,
+        "content_warnings": dict(survey.warnings),
         "segments": survey.total_segments,
         "segments_by_encoding": {encoding or "media": count for encoding, count in survey.segments_by_encoding.items()},
         "segments_by_carrier": {carrier or "unknown": count for carrier, count in survey.segments.items()},
@@ -153,6 +154,10 @@ def _sentences(campaign: "Campaign", survey: "Survey", estimate: "Estimate") -> 
     lines = [f"{campaign.name}: {_count(survey.recipients, 'recipient')} through the pool {campaign.pool}"]
     if survey.rejected:
         lines.append(f"Rejected: {_count(survey.rejected, 'row')}; {survey.rejects} says why")
+    lines += [
+        f"Warning: {_count(warned, 'message')} may be filtered, says the rule {rule} of `content`"
+        for rule, warned in sorted(survey.warnings.items())
+    ]
     costs = [
         f"{segments:,} in {_count(survey.messages[encoding], (encoding or 'media') + ' message')}"
         for encoding, segments in sorted(survey.segments_by_encoding.items(), key=lambda item: -item[1])

@@ -23,7 +23,7 @@ from dispatcher.publishing.control import (
 from dispatcher.publishing.partitioner import partition_of
 from dispatcher.publishing.recipients import open_recipients
 from dispatcher.publishing.resume import published_rows
-from dispatcher.publishing.survey import Survey, fingerprint
+from dispatcher.publishing.survey import Survey, content_rules, fingerprint
 from dispatcher.transport.kafka import (
     KafkaError,
     TopicPartition,
@@ -79,7 +79,7 @@ async def publish_campaign(
     cleanly, when *stop* is set; calling it again goes on from there.
     `DispatcherError` when the files are not those the campaign was begun with, or another process is publishing it.
     """
-    if fingerprint(campaign) != survey.fingerprint:
+    if fingerprint(campaign, settings.content) != survey.fingerprint:
         raise DispatcherError(f"{campaign.recipients} has changed since it was counted; run the command again")
     async with _connected(campaign, settings, clock, as_draft=as_draft) as publisher:
         return await publisher.run(survey, stop, progress)
@@ -134,6 +134,7 @@ class _Publisher:
         self._as_draft = as_draft
         self._campaign = campaign
         self._topic = campaign.priority.topic
+        self._content = content_rules(settings.content, lambda _: None)
         self._partitions = settings.kafka.partitions
         self._clock = clock
         self._producer = producer
@@ -194,8 +195,9 @@ class _Publisher:
             return False
         if begun.sha256 != survey.fingerprint:
             raise DispatcherError(
-                f'the campaign "{name}" was begun on {begun.at:%Y-%m-%d %H:%M} UTC with another file '
-                "or other recipients; put those back to go on, or give this one another name"
+                f'the campaign "{name}" was begun on {begun.at:%Y-%m-%d %H:%M} UTC with another file, other '
+                "recipients, or other rules for what a body must not hold (`content` of the config); put those back to "
+                "go on, or give this one another name"
             )
         if begun.topic != self._topic:
             raise DispatcherError(
@@ -243,7 +245,7 @@ class _Publisher:
         """Publish the rows that are not *found*, a batch at a time."""
         encode = msgspec.json.Encoder().encode
         batches = [self._producer.create_batch() for _ in range(self._partitions)]
-        with open_recipients(self._campaign) as recipients:
+        with open_recipients(self._campaign, self._content) as recipients:
             for row, job in recipients:
                 if row % _ROWS_BETWEEN_REPORTS == 0:  # where most rows are there already, batches are rare
                     await advance()

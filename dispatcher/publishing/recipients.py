@@ -10,6 +10,7 @@ from io import TextIOWrapper
 from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
+from dispatcher.compliance.content import ContentRules
 from dispatcher.domain.campaign import Campaign
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.fleet import CARRIERS, Carrier
@@ -38,8 +39,11 @@ def job_id(campaign: str, row: int) -> str:
 
 
 @contextmanager
-def open_recipients(campaign: Campaign) -> Iterator["Recipients"]:
-    """Open the CSV file of *campaign*; `DispatcherError` when it cannot be read or its columns do not fit."""
+def open_recipients(campaign: Campaign, content: ContentRules | None = None) -> Iterator["Recipients"]:
+    """Open the CSV file of *campaign*, whose bodies are held against *content*.
+
+    `DispatcherError` when it cannot be read or its columns do not fit.
+    """
     path = campaign.recipients
     try:
         file = path.open("rb")
@@ -48,7 +52,7 @@ def open_recipients(campaign: Campaign) -> Iterator["Recipients"]:
     with file:
         if file.peek(2)[:2] in _UTF16_MARKS:
             raise DispatcherError(f"{path} is UTF-16; save it as CSV in UTF-8")
-        yield Recipients(campaign, file, path.stat().st_size)
+        yield Recipients(campaign, file, path.stat().st_size, content)
 
 
 class Recipients:
@@ -58,8 +62,9 @@ class Recipients:
     of the template.
     """
 
-    def __init__(self, campaign: Campaign, file: BinaryIO, size: int) -> None:
+    def __init__(self, campaign: Campaign, file: BinaryIO, size: int, content: ContentRules | None) -> None:
         self.size = size
+        self._content = content
         self._file = file
         self._campaign = campaign
         # Bytes that are no UTF-8 are carried along, so that the rejects file can give them back.
@@ -107,7 +112,7 @@ class Recipients:
         to = fields[self._to].strip()
         if not is_e164(to):
             raise ValueError("to is no number in E.164, like +12065550142")
-        return Job(
+        job = Job(
             id=job_id(campaign.name, row),
             campaign=campaign.name,
             to=to,
@@ -120,6 +125,9 @@ class Recipients:
             carrier=None if self._carrier is None else _carrier(fields[self._carrier]),
             tags=campaign.tags or None,
         )
+        if self._content is not None and (finding := self._content.finding(job)) is not None:
+            raise ValueError(finding)
+        return job
 
     def _body(self, template: Template, fields: list[str]) -> str:
         body = template.render({name: fields[index] for name, index in self._variables})

@@ -7,15 +7,18 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
+from dispatcher.compliance.content import ContentRules
 from dispatcher.domain.campaign import Campaign
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.fleet import Carrier
 from dispatcher.domain.job import Job
 from dispatcher.domain.segments import Encoding, count_segments, encoding_of
+from dispatcher.domain.settings import ContentSettings
 from dispatcher.publishing.recipients import Rejected, open_recipients
 
+NO_RULES: Final = ContentSettings()
 _ROWS_BETWEEN_REPORTS = 2000
 
 
@@ -25,7 +28,8 @@ class Survey:
 
     *rows* are numbered from 1, of which *rejected* are no jobs; those are in the file *rejects*. *segments* are
     counted by carrier (None: unknown), messages with media as one; *messages* by encoding, None for media.
-    *fingerprint* stands for the contents of both files.
+    *warnings* counts the jobs that a rule of `content` warns of, by rule. *fingerprint* stands for the contents of both
+    files, and for the rules that reject rows.
     """
 
     rows: int
@@ -34,6 +38,7 @@ class Survey:
     messages: Mapping[Encoding | None, int]
     segments_by_encoding: Mapping[Encoding | None, int]
     segments: Mapping[Carrier | None, int]
+    warnings: Mapping[str, int]
     fingerprint: str
 
     @property
@@ -47,26 +52,28 @@ class Survey:
         return sum(self.segments.values())
 
 
-def survey(campaign: Campaign, progress: Callable[[int, int], None]) -> Survey:
-    """Read all of *campaign*'s recipients and write the rejects file beside them.
+def survey(campaign: Campaign, progress: Callable[[int, int], None], content: ContentSettings = NO_RULES) -> Survey:
+    """Read all of *campaign*'s recipients and write the rejects file beside them: what *content* refuses is no job.
 
     *progress* is told now and then how many rows have been read, and of how many, a guess by the bytes.
     `DispatcherError` when the recipients cannot be read, or their columns do not fit.
     """
     try:
-        return _survey(campaign, progress)
+        return _survey(campaign, progress, content)
     except OSError as error:
         path = error.filename or campaign.recipients
         raise DispatcherError(f"{path} cannot be read or written: {(error.strerror or str(error)).lower()}") from error
 
 
-def _survey(campaign: Campaign, progress: Callable[[int, int], None]) -> Survey:
+def _survey(campaign: Campaign, progress: Callable[[int, int], None], content: ContentSettings) -> Survey:
     messages: Counter[Encoding | None] = Counter()
     segments_by_encoding: Counter[Encoding | None] = Counter()
     segments: Counter[Carrier | None] = Counter()
-    contents = fingerprint(campaign)
+    warnings: Counter[str] = Counter()
+    contents = fingerprint(campaign, content)
+    rules = content_rules(content, lambda rule: warnings.update((rule,)))
     row = 0
-    with open_recipients(campaign) as recipients, _Rejects(campaign.recipients, recipients.columns) as rejects:
+    with open_recipients(campaign, rules) as recipients, _Rejects(campaign.recipients, recipients.columns) as rejects:
         for row, found in recipients:
             if row % _ROWS_BETWEEN_REPORTS == 0:
                 progress(row, row * recipients.size // recipients.position)
@@ -84,16 +91,24 @@ def _survey(campaign: Campaign, progress: Callable[[int, int], None]) -> Survey:
         messages=messages,
         segments_by_encoding=segments_by_encoding,
         segments=segments,
+        warnings=warnings,
         fingerprint=contents,
     )
 
 
-def fingerprint(campaign: Campaign) -> str:
-    """Return a hash of what is in the campaign file and its recipients."""
+def content_rules(content: ContentSettings, warned: Callable[[str], None]) -> ContentRules | None:
+    """Return what holds bodies against *content*, None where it has no rules; *warned* is told a rule that warns."""
+    return ContentRules(content.rules, content.words, lambda rule, *_: warned(rule)) if content.rules else None
+
+
+def fingerprint(campaign: Campaign, content: ContentSettings = NO_RULES) -> str:
+    """Return a hash of what is in the campaign file and its recipients, and of what *content* refuses."""
     whole = hashlib.sha256()
     for path in (campaign.file, campaign.recipients):
         with path.open("rb") as file:
             whole.update(hashlib.file_digest(file, "sha256").digest())
+    if refused := sorted(rule for rule, action in content.rules.items() if action == "refuse"):
+        whole.update(repr([(rule, sorted(content.words.get(rule, ()))) for rule in refused]).encode())
     return whole.hexdigest()
 
 

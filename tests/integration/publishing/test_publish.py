@@ -303,7 +303,7 @@ async def test_other_recipients_under_the_same_name_are_refused(world: World) ->
     await world.publish()
     world.invite(11)
 
-    with pytest.raises(DispatcherError, match=r'"spring" was begun on 20.* with another file or other recipients'):
+    with pytest.raises(DispatcherError, match=r'"spring" was begun on 20.* with another file, other recipients, or'):
         await world.publish()
     assert len(await world.published()) == 10
 

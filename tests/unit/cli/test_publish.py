@@ -82,6 +82,7 @@ def test_json_is_for_programs(campaign: Path) -> None:
         "recipients": 2,
         "rejected": 0,
         "rejects_file": None,
+        "content_warnings": {},
         "segments": 2,
         "segments_by_encoding": {"GSM-7": 1, "UCS-2": 1},
         "segments_by_carrier": {"att": 1, "unknown": 1},

@@ -4,7 +4,10 @@ from pathlib import Path
 import pytest
 
 from dispatcher.domain.errors import DispatcherError
-from dispatcher.publishing.survey import Survey, fingerprint, survey
+from dispatcher.domain.job import Job
+from dispatcher.domain.settings import ContentSettings
+from dispatcher.publishing.recipients import open_recipients
+from dispatcher.publishing.survey import Survey, content_rules, fingerprint, survey
 from tests.unit.publishing.conftest import MakeCampaign
 
 ANA, BEN, EVE = "+12065550142", "+12065550143", "+12065550144"
@@ -109,3 +112,28 @@ def test_rejects_in_the_way_of_a_folder_are_one_sentence(make_campaign: MakeCamp
 
     with pytest.raises(DispatcherError, match=r"people\.rejects\.csv cannot be read or written: is a directory"):
         survey(campaign, unheard)
+
+
+LINKS = ContentSettings(rules={"links": "refuse", "variables": "warn", "sex": "warn"}, words={"sex": ("spicy",)})
+
+
+def test_what_the_rules_for_bodies_refuse_is_rejected_and_what_they_warn_of_is_counted(
+    make_campaign: MakeCampaign,
+) -> None:
+    campaign = make_campaign(f"to,name\n{ANA},bit.ly/spring\n{BEN},{{name}}\n{EVE},spicy {{x}}\n")
+    found = survey(campaign, unheard, LINKS)
+    assert (found.rows, found.rejected) == (3, 1)
+    assert found.warnings == {"variables": 2, "sex": 1}
+    reasons = found.rejects.read_text().splitlines()
+    assert len(reasons) == 2
+    assert reasons[1].startswith('2,"the body has a link of bit.ly, a shortener')
+    with open_recipients(campaign, content_rules(LINKS, lambda _: None)) as recipients:
+        assert [row for row, job in recipients if isinstance(job, Job)] == [2, 3], "the publisher sees the same"
+
+
+def test_what_refuses_rows_is_part_of_the_fingerprint_and_what_warns_is_not(make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign(f"to,name\n{ANA},Ana\n")
+    plain, strict = fingerprint(campaign), fingerprint(campaign, ContentSettings(rules={"sex": "refuse"}))
+    worded = ContentSettings(rules={"sex": "refuse"}, words={"sex": ("spicy",)})
+    assert len({plain, strict, fingerprint(campaign, worded), fingerprint(campaign, LINKS)}) == 4
+    assert fingerprint(campaign, ContentSettings(rules={"sex": "warn"}, words={"sex": ("spicy",)})) == plain
