@@ -7,7 +7,7 @@ from datetime import datetime
 from dispatcher.clock import Clock
 from dispatcher.control.board import Board, open_board
 from dispatcher.control.campaigns import finish
-from dispatcher.control.progress import Progress, count_results
+from dispatcher.control.progress import WORTH_REMEMBERING, Progress, count_results
 from dispatcher.domain.control import CampaignRecord, Order
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.settings import Settings
@@ -73,15 +73,19 @@ async def show_campaign(settings: Settings, clock: Clock, name: str, *, progress
         async with running(make_admin(kafka), kafka) as admin:
             await ensure_topics(admin, kafka, [topic(settings, results)])
         begun = record.begun
-        found = await count_results(
+        before = board.counted.get(name)
+        found, counted = await count_results(
             consumer,
             clock,
             topic=results,
             partitions=kafka.partitions,
             campaign=name,
             since=begun.at if begun else None,
+            before=before if before is not None and before.mark == board.mark(name) else None,
             progress=progress,
         )
+        if counted.records >= WORTH_REMEMBERING:
+            await board.remember(name, counted.remembered(board.mark(name)))
         is_complete = begun is not None and board.is_published(name) and found.done >= begun.recipients
         if is_complete and record.state == "running":
             order = Order(by="dispatcher", at=clock.now(), why="every recipient has a result")

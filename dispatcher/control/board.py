@@ -10,13 +10,16 @@ import msgspec
 from dispatcher.clock import Clock
 from dispatcher.domain.control import (
     CAMPAIGN,
+    COUNTED,
     PUBLISHED,
     SENDER,
     WORKER,
     CampaignRecord,
+    Counted,
     SenderRecord,
     decode_applied,
     decode_campaign,
+    decode_counted,
     decode_sender,
     encode,
 )
@@ -67,6 +70,7 @@ class Board:
         self.campaigns: dict[str, CampaignRecord] = {}
         self.senders: dict[str, SenderRecord] = {}
         self.published: dict[str, str] = {}
+        self.counted: dict[str, Counted] = {}
         self.obeyed: dict[str, int] = {}
 
     async def read(self) -> None:
@@ -103,6 +107,10 @@ class Board:
                 return offset
             overwritten = others[-1]
             self._note(key, overwritten)
+
+    async def remember(self, name: str, counted: Counted) -> None:
+        """Write down how far the results of the campaign *name* were counted; of two who do either one's will do."""
+        await self._append(f"{COUNTED}{name}", encode(counted))
 
     async def members(self) -> list[str]:
         """Return the names of the workers that are in the group."""
@@ -161,10 +169,17 @@ class Board:
                 self.senders[number] = SenderRecord() if value is None else decode_sender(value)
             elif key.startswith(PUBLISHED) and value is not None:
                 self.published[key.removeprefix(PUBLISHED)] = value.decode()
+            elif key.startswith(COUNTED) and value is not None:
+                self.counted[key.removeprefix(COUNTED)] = decode_counted(value)
             elif key.startswith(WORKER) and value is not None:
                 self.obeyed[key.removeprefix(WORKER)] = decode_applied(value).before
 
+    def mark(self, name: str) -> str:
+        """Return what tells the campaign *name* from what had the same name before; empty where nothing was begun."""
+        record = self.campaigns.get(name)
+        return record.begun.mark if record is not None and record.begun is not None else ""
+
     def is_published(self, name: str) -> bool:
         """Say whether all rows of the campaign *name* are in the jobs topic, as far as a publisher began it."""
-        record = self.campaigns.get(name)
-        return record is not None and record.begun is not None and self.published.get(name) == record.begun.mark
+        mark = self.mark(name)
+        return bool(mark) and self.published.get(name) == mark

@@ -1,19 +1,21 @@
 """How far a campaign is: counted from the results, which are the truth about it."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
 import msgspec
 
 from dispatcher.clock import Clock
+from dispatcher.domain.control import Counted
 from dispatcher.domain.errors import KafkaUnavailableError
 from dispatcher.domain.outcome import Status
 from dispatcher.transport.kafka import TopicPartition
 
+# A count that read so many records is written down, so that the next one goes on from there.
+WORTH_REMEMBERING = 20_000
 # What the rate is measured over. Seconds.
 RECENTLY = 60.0
 _POLL_MS = 500
@@ -57,6 +59,18 @@ class Progress:
             self.recent += 1
             self.recent_since = min(at, self.recent_since or at)
 
+    def go_on_from(self, before: Counted) -> None:
+        """Begin with what was counted *before*."""
+        self.statuses.update(before.statuses)
+        self.codes.update(before.codes)
+        self.segments += before.segments
+
+    def add_all(self, other: "Progress") -> None:
+        """Count what *other* counted, none of which is recent."""
+        self.statuses += other.statuses
+        self.codes += other.codes
+        self.segments += other.segments
+
     @property
     def done(self) -> int:
         """How many messages have a result."""
@@ -76,6 +90,26 @@ class Progress:
         return left / self.rate if self.recent else None
 
 
+@dataclass(slots=True)
+class Count:
+    """What was counted of a campaign for good: the *progress* before *offsets*, of which *records* were read now.
+
+    In the partitions *closed* something recent came: what follows is counted by the next one, too.
+    """
+
+    progress: Progress
+    offsets: dict[int, int]
+    records: int = 0
+    closed: set[int] = field(default_factory=set)
+
+    def remembered(self, mark: str) -> Counted:
+        """Return it as it is written down, for what was begun with *mark*."""
+        done = self.progress
+        return Counted(
+            mark=mark, offsets=self.offsets, statuses=done.statuses, codes=done.codes, segments=done.segments
+        )
+
+
 async def count_results(
     consumer: Any,
     clock: Clock,
@@ -84,33 +118,44 @@ async def count_results(
     partitions: int,
     campaign: str,
     since: datetime | None,
+    before: Counted | None,
     progress: Callable[[int, int], None],
-) -> Progress:
-    """Return the results of *campaign* that *topic* holds, from *since* on; None: from its beginning.
+) -> tuple[Progress, Count]:
+    """Return the results of *campaign* that *topic* holds, and what of that will never change.
 
+    They are read from where an earlier count stopped *before*; without one from *since* on, None is the beginning.
     *consumer* is of no group; *progress* is told how many records of how many have been read.
     """
-    found = Progress(now=clock.epoch())
+    recent = Progress(now=clock.epoch())
     starts, ends = await _span(consumer, topic, partitions, since)
+    old = Count(Progress(now=recent.now), {partition.partition: start for partition, start in starts.items()})
+    if before is not None and _fits(before, ends):
+        old.progress.go_on_from(before)
+        starts = {partition: max(start, before.offsets[partition.partition]) for partition, start in starts.items()}
     consumer.assign(list(starts))
     for partition, start in starts.items():
         consumer.seek(partition, start)
+        old.offsets[partition.partition] = start
     unread = {partition for partition, start in starts.items() if start < ends[partition]}
     total = sum(ends[partition] - start for partition, start in starts.items())
     read, deadline = 0, clock.monotonic() + _STALL
     while unread:
-        batches = await consumer.getmany(*unread, timeout_ms=_POLL_MS)
-        for record in chain.from_iterable(batches.values()):
-            _count(found, record, campaign)
-            read += 1
+        for partition, records in (await consumer.getmany(*unread, timeout_ms=_POLL_MS)).items():
+            _count(records, campaign, old, recent)
+            read += len(records)
             deadline = clock.monotonic() + _STALL
-        for partition in list(unread):
             if await consumer.position(partition) >= ends[partition]:
                 unread.discard(partition)
         progress(min(read, total), total)
         if clock.monotonic() > deadline:
             raise KafkaUnavailableError(f"Kafka gave nothing of {topic} for {_STALL:.0f} s; run the command again")
-    return found
+    recent.add_all(old.progress)
+    return recent, old
+
+
+def _fits(before: Counted, ends: Offsets) -> bool:
+    """Say whether *before* is of this topic, and not of one of the same name that was deleted."""
+    return all(before.offsets.get(partition.partition, end + 1) <= end for partition, end in ends.items())
 
 
 async def _span(consumer: Any, topic: str, count: int, since: datetime | None) -> tuple[Offsets, Offsets]:
@@ -125,10 +170,20 @@ async def _span(consumer: Any, topic: str, count: int, since: datetime | None) -
     return starts, ends
 
 
-def _count(found: Progress, record: Any, campaign: str) -> None:
-    try:
-        result = _decode(record.value)
-    except msgspec.MsgspecError:
-        return  # a stranger's
-    if result.campaign == campaign:
-        found.add(result.status, result.segments, result.code, record.timestamp / 1000)
+def _count(records: Sequence[Any], campaign: str, old: Count, recent: Progress) -> None:
+    """Count *records* of one partition: to *old* as long as they are old, since the rate is that of recent ones."""
+    partition = records[0].partition
+    for record in records:
+        at = record.timestamp / 1000
+        if at > old.progress.now - RECENTLY:
+            old.closed.add(partition)
+        is_old = partition not in old.closed
+        if is_old:
+            old.offsets[partition] = record.offset + 1
+            old.records += 1
+        try:
+            result = _decode(record.value)
+        except msgspec.MsgspecError:
+            continue  # a stranger's
+        if result.campaign == campaign:
+            (old.progress if is_old else recent).add(result.status, result.segments, result.code, at)

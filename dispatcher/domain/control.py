@@ -1,7 +1,7 @@
 """What the control topic holds: what publishers, operators and rules say about campaigns and senders.
 
-Its keys are `campaign/NAME`, `sender/NUMBER`, `published/NAME` and, for each worker, `worker/NAME`: what it obeys
-already. The latest record of a key counts.
+Its keys are `campaign/NAME`, `sender/NUMBER`, `published/NAME`, `counted/NAME` (how far its results were counted) and,
+for each worker, `worker/NAME`: what it obeys already. The latest record of a key counts.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 CAMPAIGN: Final = "campaign/"
+COUNTED: Final = "counted/"
 PUBLISHED: Final = "published/"
 SENDER: Final = "sender/"
 WORKER: Final = "worker/"
@@ -89,6 +90,19 @@ class SenderRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     cut: Cut | None = None
 
 
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """A campaign's results before *offsets*, by partition: how many by status and by Twilio's code, and the segments.
+
+    *mark* is that of what was begun under its name (`Begun.mark`), if anything was.
+    """
+
+    mark: str
+    offsets: Mapping[int, int]
+    statuses: Mapping[str, int]
+    codes: Mapping[int, int]
+    segments: int
+
+
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
     """A worker obeys every record of the control topic before the offset *before*."""
 
@@ -98,4 +112,5 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
 encode = msgspec.json.Encoder().encode
 decode_campaign = msgspec.json.Decoder(CampaignRecord).decode
 decode_sender = msgspec.json.Decoder(SenderRecord).decode
+decode_counted = msgspec.json.Decoder(Counted).decode
 decode_applied = msgspec.json.Decoder(Applied).decode

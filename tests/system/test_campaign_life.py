@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.system]
 FAST = [{"number": "72345", "kind": "short_code", "account": "main", "rate": "500/s"}]
 IN_DOUBT_SOON = {"request_timeout": "5s", "in_doubt_hold_off": "5s"}
 # Rows, and what each campaign's recipients have in common.
-ROWS = {"spring": 6000, "summer": 5000, "autumn": 2500}
+ROWS = {"spring": 6000, "summer": 12_000, "autumn": 2500}
 PREFIXES = {"spring": "+12065", "summer": "+12066", "autumn": "+12067"}
 FAULTS = {"refuse_429_share": 0.05, "refuse_500_share": 0.02, "accept_then_500_share": 0.01}
 STEPS = 12
@@ -40,10 +40,11 @@ class Life:
 
     async def go(self) -> None:
         """Let happen what is drawn, then let everything go on."""
+        cancel_at = self.random.randrange(3)
         for step in range(STEPS):
             await asyncio.sleep(self.random.uniform(0.0, 3.0))
             happen = self.random.choice([self.pause, self.pause, self.resume, self.resume, self.crash, self.trouble])
-            await (self.cancel() if step == STEPS // 2 else happen())
+            await (self.cancel() if step == cancel_at else happen())
         for campaign in sorted(self.paused):
             await self.stage.command("campaign", "resume", campaign, "--unknown")
         await self.stage.turn_knobs(**dict.fromkeys(FAULTS, 0.0))
