@@ -30,7 +30,8 @@ async def change_sender(
 
 
 async def explain_message(
-    settings: Settings, clock: Clock, *, to: str, pool: str, carrier: Carrier | None
+    settings: Settings, clock: Clock, *, to: str, pool: str, carrier: Carrier | None, has_media: bool
 ) -> Explanation:
     """Say by whom a message would go now, and what it would meet there."""
-    return explain(settings, await sender_records(settings, clock), clock, to=to, pool=pool, carrier=carrier)
+    records = await sender_records(settings, clock)
+    return explain(settings, records, clock, to=to, pool=pool, carrier=carrier, has_media=has_media)

@@ -11,7 +11,9 @@ from dispatcher.cli.console import ConfigOption, JsonOption, operator, quiet_kaf
 from dispatcher.domain.duration import format_duration, parse_duration
 from dispatcher.domain.errors import DispatcherError
 
-_Number = Annotated[str, typer.Argument(metavar="NUMBER", help="The sender's number.", show_default=False)]
+_Number = Annotated[
+    str, typer.Argument(metavar="NUMBER", help="The sender's number, letters or service SID.", show_default=False)
+]
 _Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why; whoever looks at it reads that.")]
 
 
@@ -43,8 +45,10 @@ def list_(config: ConfigOption, *, json_output: JsonOption = False) -> None:
         rows.append(
             {
                 "sender": number,
+                "kind": sender.kind,
                 "account": sender.account,
                 "rate": str(sender.rate) if sender.rate else f"10DLC campaign {sender.a2p_campaign}",
+                "mms_rate": str(sender.mms_rate) if sender.mms_rate and sender.media_prefixes else None,
                 "state": "suspended" if stands.is_suspended else "sending",
                 "factor": round(stands.factor, 3),
                 "until": stands.until.isoformat() if stands.until else None,
@@ -54,9 +58,13 @@ def list_(config: ConfigOption, *, json_output: JsonOption = False) -> None:
     if json_output:
         typer.echo(json.dumps(rows, indent=2))
         return
+    width = max((len(number) for number in records), default=0)
     for row in rows:
         factor = f" at {row['factor']:.0%}" if row["factor"] != 1 else ""
-        typer.echo(f"{row['sender']:<16} {row['state']:<9} {row['rate']}{factor}  {row['why'] or ''}".rstrip())
+        media = f", MMS {row['mms_rate']}" if row["mms_rate"] else ""
+        typer.echo(
+            f"{row['sender']:<{width}} {row['state']:<9} {row['rate']}{media}{factor}  {row['why'] or ''}".rstrip()
+        )
 
 
 def suspend(
@@ -125,6 +133,7 @@ def explain(
         str | None,
         typer.Option("--carrier", metavar="NAME", help="att, tmobile, verizon or other; unknown without it."),
     ] = None,
+    media: Annotated[bool, typer.Option("--media", help="For a message with media (MMS).")] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Say by which sender a message would go and why, which limits it would pass, and whether it would have to wait.
@@ -150,7 +159,7 @@ def explain(
     if carrier is not None and carrier not in CARRIERS:
         raise DispatcherError(f'--carrier: there is no carrier "{carrier}"; write one of {", ".join(CARRIERS)}')
     settings = load_from(config, os.environ)
-    found = asyncio.run(explain_message(settings, SystemClock(), to=to, pool=pool, carrier=carrier))
+    found = asyncio.run(explain_message(settings, SystemClock(), to=to, pool=pool, carrier=carrier, has_media=media))
     if json_output:
         candidates = [{"sender": one.number, "chosen": one.is_chosen, "why": one.why} for one in found.candidates]
         wait = None if found.wait == inf else round(found.wait, 1)

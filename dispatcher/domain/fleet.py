@@ -180,3 +180,32 @@ class Fleet:
     pools: Mapping[str, Pool]
     # Messages a second over an account and its subaccounts; above it Twilio answers 63017.
     family_rate: Rate = Rate(2000, "s")
+
+    def rates(self, sender: Sender) -> Mapping[Carrier | None, Rate]:
+        """Return how many segments *sender* may send a second: to each carrier, or (None) to all."""
+        if sender.a2p_campaign is None:
+            return {} if sender.rate is None else {None: sender.rate}
+        campaign = self.a2p_campaigns[sender.a2p_campaign]
+        return {carrier: campaign.rates[carrier] for carrier in CARRIERS}
+
+    def media_rates(self, sender: Sender) -> Mapping[Carrier | None, Rate]:
+        """Return how many messages with media *sender* may send a second: to each carrier, or (None) to all."""
+        if not sender.media_prefixes:
+            return {}
+        if sender.a2p_campaign is None:
+            return {} if sender.mms_rate is None else {None: sender.mms_rate}
+        campaign = self.a2p_campaigns[sender.a2p_campaign]
+        return {carrier: campaign.mms_rate(carrier) for carrier in CARRIERS}
+
+    def media_family_rates(self) -> Mapping[tuple[str, SenderKind], Rate]:
+        """Return what all senders of a kind have together in a family, in messages with media; not all kinds have that.
+
+        It is more than what Twilio sets where the config says that one of them has more.
+        """
+        found: dict[tuple[str, SenderKind], Rate] = {}
+        for sender in self.senders.values():
+            if (granted := MMS_FAMILY_RATES.get(sender.kind)) is not None:
+                key = self.accounts[sender.account].family, sender.kind
+                rates = (found.get(key, granted), *self.media_rates(sender).values())
+                found[key] = max(rates, key=lambda rate: rate.per_second)
+        return found

@@ -14,6 +14,8 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 MAX_BODY_CHARACTERS = 1600  # Twilio's own bound, error 21617
 MAX_MEDIA_URLS = 10
+# What proxies and servers on the way are sure to take.
+MAX_MEDIA_URL_CHARACTERS = 2048
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

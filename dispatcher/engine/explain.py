@@ -8,7 +8,7 @@ from random import Random
 from dispatcher.clock import Clock
 from dispatcher.domain.control import SenderRecord
 from dispatcher.domain.errors import DispatcherError
-from dispatcher.domain.fleet import Carrier, Fleet, Sender
+from dispatcher.domain.fleet import Carrier, Sender
 from dispatcher.domain.job import Job
 from dispatcher.domain.message import JournalPage, Message
 from dispatcher.domain.settings import Settings
@@ -48,6 +48,7 @@ def explain(
     to: str,
     pool: str,
     carrier: Carrier | None = None,
+    has_media: bool = False,
 ) -> Explanation:
     """Say by whom a message to the number *to* would go, through *pool*, while *records* hold for the senders.
 
@@ -72,7 +73,8 @@ def explain(
             left = inf if stands.until is None else (stands.until - clock.now()).total_seconds()
             placement.health.suspend(number, now + left)
         hierarchy.scale(number, stands.factor, now)
-    job = Job(id="explain", campaign="explain", to=to, pool=pool, body="explain", carrier=carrier)
+    media = ("https://example.com/explain.png",) if has_media else ()
+    job = Job(id="explain", campaign="explain", to=to, pool=pool, body="explain", media_urls=media, carrier=carrier)
     message = Message(job=job, origin=_Nowhere(), offset=0, priority=0, cost=1, appended_at=0.0)
     chosen = placement.router.choose(message, now)
     candidates = []
@@ -83,7 +85,8 @@ def explain(
     if chosen is None:
         return Explanation(candidates=tuple(candidates), limits=(), wait=inf)
     wait = placement.lane_of(chosen, message).suspended_for(now)
-    limits = tuple(_limits(fleet, chosen, carrier, hierarchy.factor(chosen.number), settings.twilio.queue_target))
+    factor = hierarchy.factor(chosen.number)
+    limits = tuple(_limits(settings, chosen, carrier, factor, has_media=has_media))
     return Explanation(candidates=tuple(candidates), limits=limits, wait=wait)
 
 
@@ -97,7 +100,13 @@ def _why(
     is_chosen: bool,
 ) -> str:
     if not placement.router.can_take(sender, message):
-        return f"it reaches {', '.join(sender.prefixes)} alone"
+        if not message.job.media_urls:
+            return f"it reaches {', '.join(sender.prefixes)} alone"
+        return (
+            f"it sends media to {', '.join(sender.media_prefixes)} alone"
+            if sender.media_prefixes
+            else "it carries no media"
+        )
     record = records.get(sender.number, SenderRecord())
     if standing(record, clock.now()).is_suspended:
         waits = ": all that could take it are out, and this is the first choice, so it waits here" if is_chosen else ""
@@ -107,21 +116,27 @@ def _why(
     return "the recipient prefers another"
 
 
-def _limits(fleet: Fleet, sender: Sender, carrier: Carrier | None, factor: float, queue_target: float) -> Iterable[str]:
+def _limits(
+    settings: Settings, sender: Sender, carrier: Carrier | None, factor: float, *, has_media: bool
+) -> Iterable[str]:
+    fleet = settings.fleet
+    rates, unit = (fleet.media_rates(sender), "messages with media") if has_media else (fleet.rates(sender), "segments")
     cut = f", at {factor:.0%} of it now" if factor < 1 else ""
-    if sender.a2p_campaign is not None:
-        campaign = fleet.a2p_campaigns[sender.a2p_campaign]
-        if carrier is not None:
-            yield f"10DLC campaign {campaign.name} with {carrier}: {campaign.rates[carrier]} segments{cut}"
-        else:
-            rates = ", ".join(f"{name} {rate}" for name, rate in campaign.rates.items())
-            yield f"10DLC campaign {campaign.name}, its carrier not known, so all of them: {rates} segments{cut}"
-    elif sender.rate is not None:
-        yield f"sender {sender.number}: {sender.rate} segments{cut}"
-    yield f"its queue at Twilio: at most {queue_target:g} s of that rate"
+    whose = f"10DLC campaign {sender.a2p_campaign}" if sender.a2p_campaign else f"sender {sender.number}"
+    if None in rates:
+        yield f"{whose}: {rates[None]} {unit}{cut}"
+    elif carrier is not None:
+        yield f"{whose} with {carrier}: {rates[carrier]} {unit}{cut}"
+    else:
+        every = ", ".join(f"{name} {rate}" for name, rate in rates.items())
+        yield f"{whose}, its carrier not known, so all of them: {every} {unit}{cut}"
+    yield f"its queue at Twilio: at most {settings.twilio.queue_target:g} s of that rate"
     account = fleet.accounts[sender.account]
     if account.rate is not None:
         yield f"account {account.name}: {account.rate} messages"
+    shared = fleet.media_family_rates().get((account.family, sender.kind))
+    if has_media and shared is not None:
+        yield f"all {sender.kind} senders of account family {account.family}: {shared} messages with media"
     yield f"account family {account.family}: {fleet.family_rate} messages"
     yield f"account {account.name}: at most {account.max_concurrency} requests in flight"
 

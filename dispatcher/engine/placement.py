@@ -40,7 +40,7 @@ class Placement:
             fleet,
             self.health,
             weight=lambda sender: hierarchy.capacity(sender.number),
-            wait=lambda sender, message: hierarchy.lane(sender, message.job.carrier).wait(message.priority),
+            wait=lambda sender, message: self.lane_of(sender, message).wait(message.priority),
         )
         # The lanes of each pool that were too full for a message when it was placed, oldest first.
         self._overfull: dict[str, dict[Lane, None]] = {name: {} for name in fleet.pools}
@@ -77,7 +77,10 @@ class Placement:
 
     def lane_of(self, sender: Sender, message: Message) -> Lane:
         """Return the lane in which *message* waits for *sender*."""
-        return self._hierarchy.lane(sender, message.job.carrier)
+        job = message.job
+        if job.media_urls:
+            return self._hierarchy.media_lane(sender, job.carrier)
+        return self._hierarchy.lane(sender, job.carrier)
 
     def place(self, message: Message, now: float, *, front: bool = False) -> bool:
         """Let *message* wait in the lane of its sender; False when no sender of its pool can ever take it."""

@@ -73,7 +73,8 @@ class Returns:
 def no_sender(message: Message) -> str:
     """Return the reason of a message that no sender of its pool can take."""
     to, pool = message.job.to, message.job.pool
+    what = "send media" if message.job.media_urls else "send"
     return (
-        f"no sender of pool {pool!r} can send to {country_prefix(to)} ({country_of(place_of(to))}); add one to the pool"
-        ", or the country to the sender or its account"
+        f"no sender of pool {pool!r} can {what} to {country_prefix(to)} ({country_of(place_of(to))}); add one to the "
+        "pool, or the country to the sender or its account"
     )

@@ -1,13 +1,19 @@
 """Bytes to a job, or the reason why they are none."""
 
+import re
+from collections.abc import Sequence
+
 import msgspec
 
 from dispatcher.domain.fleet import CARRIERS
-from dispatcher.domain.job import MAX_MEDIA_URLS, Job
+from dispatcher.domain.job import MAX_MEDIA_URL_CHARACTERS, MAX_MEDIA_URLS, Job
 from dispatcher.domain.templates import render
 
 # An unknown field may have a name of a megabyte.
 LONGEST_REASON = 200
+
+# A host and what follows, without user, white space or anything beyond ASCII; the port is checked by Twilio.
+_MEDIA_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:[/?][!-~]*)?", re.IGNORECASE)
 
 _decoder = msgspec.json.Decoder(Job)
 
@@ -31,9 +37,23 @@ def decode(value: bytes | None) -> Job:
         raise NotAJobError("the job has both a body and a template; give one of them")
     if not contents and not job.media_urls:
         raise NotAJobError("the job has no content; give body, template or media_urls")
-    if len(job.media_urls) > MAX_MEDIA_URLS:
-        raise NotAJobError(f"the job has {len(job.media_urls)} media_urls; Twilio takes at most {MAX_MEDIA_URLS}")
+    if job.media_urls:
+        _check_media(job.media_urls)
     return job if job.template is None else _rendered(job, job.template)
+
+
+def _check_media(urls: Sequence[str]) -> None:
+    """Refuse what Twilio could not fetch; the URLs are not shown, since they may tell of the recipient."""
+    if len(urls) > MAX_MEDIA_URLS:
+        raise NotAJobError(f"the job has {len(urls)} media_urls; Twilio takes at most {MAX_MEDIA_URLS}")
+    for place, url in enumerate(urls):
+        if len(url) > MAX_MEDIA_URL_CHARACTERS:
+            what = f"it has {len(url)} characters, and at most {MAX_MEDIA_URL_CHARACTERS} are taken"
+        elif _MEDIA_URL.fullmatch(url) is None:
+            what = "it has to be one that Twilio can fetch, like https://example.com/picture.png"
+        else:
+            continue
+        raise NotAJobError(f"media_urls[{place}] is no URL for media: {what}")
 
 
 def _rendered(job: Job, template: str) -> Job:

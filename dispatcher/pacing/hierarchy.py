@@ -5,10 +5,10 @@ from math import inf
 from random import Random
 from typing import NamedTuple
 
-from dispatcher.domain.fleet import CARRIERS, Carrier, Fleet, Sender
+from dispatcher.domain.fleet import Carrier, Fleet, Sender
 from dispatcher.domain.rate import Rate
 from dispatcher.pacing.fair_queue import Flow
-from dispatcher.pacing.gates import ConcurrencyGate, Gate, HoldGate, QueueGate, RateGate, SuspensionGate
+from dispatcher.pacing.gates import ConcurrencyGate, Gate, HoldGate, RateGate, SuspensionGate
 from dispatcher.pacing.lane import Lane
 from dispatcher.pacing.limits import Limits
 from dispatcher.pacing.turns import Share
@@ -21,12 +21,18 @@ class _Way(NamedTuple):
     rate: float
 
 
+# The lanes of one sender by the recipient's carrier; None alone where carriers don't matter.
+_Lanes = dict[Carrier | None, Lane]
+
+
 class Hierarchy:
     """Every limit of a fleet and the lanes that lead through them.
 
     A lane's gates, in order: the sender's suspension; the rate and the modelled queue of the sender, or of its 10DLC
     campaign with the recipient's carrier; the account's messages a second; its family's; its requests in flight.
-    *queue_target* is the depth of a queue at Twilio in seconds of its rate.
+    Messages with media have lanes of their own, since they have rates and queues of their own, and share what Twilio
+    lets all senders of a kind in a family send of them. *queue_target* is the depth of a queue at Twilio in seconds of
+    its rate.
     """
 
     def __init__(
@@ -42,7 +48,8 @@ class Hierarchy:
         self._share = Share()
         self._limits = Limits(random)
         self.throttles: dict[str, Gate] = {}
-        self._lanes: dict[str, dict[Carrier | None, Lane]] = {}
+        self._lanes: dict[str, _Lanes] = {}
+        self._media_lanes: dict[str, _Lanes] = {}
         self._factors: dict[str, float] = {}
         self.adopt(fleet, weights=weights, queue_target=queue_target, anew=(), now=0.0)
 
@@ -54,31 +61,29 @@ class Hierarchy:
         A sender keeps its lanes where nothing but limits changed on their way, unless it is to have them *anew*. Of
         the others nothing leaves any more, and what comes back to them is placed elsewhere.
         """
+        self._fleet = fleet
+        self._weights = weights
         self._limits.adopt(fleet, queue_target, now)
         campaigns: dict[str, list[str]] = {}
         for number, sender in fleet.senders.items():
             campaigns.setdefault(sender.a2p_campaign or number, []).append(number)
         # The numbers whose 10DLC campaign is the same, of each.
         self._twins = {number: twins for twins in campaigns.values() for number in twins}
-        before, self._lanes = self._lanes, {}
+        before = list(self.lanes())
+        texts, self._lanes = self._lanes, {}
+        media, self._media_lanes = self._media_lanes, {}
         self._nominal: dict[Lane, float] = {}
         for number, sender in fleet.senders.items():
-            ways = self._ways(sender, fleet)
-            lanes = before.get(number, {})
-            if number in anew or {carrier: lane.gates[1:] for carrier, lane in lanes.items()} != {
-                carrier: way.gates for carrier, way in ways.items()
-            }:
-                lanes = self._make_lanes(sender, ways, weights)
-            for carrier, lane in lanes.items():
-                lane.sender = sender
-                lane.queue.weigh(weights)
-                self._nominal[lane] = ways[carrier].rate
-            self._lanes[number] = lanes
+            kept = {} if number in anew else texts.get(number, {})
+            self._lanes[number] = self._lanes_of(sender, kept, has_media=False)
+            if number in media and fleet.media_rates(sender):
+                kept = {} if number in anew else media[number]
+                self._media_lanes[number] = self._lanes_of(sender, kept, has_media=True)
         self._factors = {number: factor for number, factor in self._factors.items() if number in self._lanes}
         for number in self._lanes:
             self._scale_gates(number, now)
         self._set_rates()
-        gone = [lane for lanes in before.values() for lane in lanes.values() if lane not in self._nominal]
+        gone = [lane for lane in before if lane not in self._nominal]
         for lane in gone:
             lane.suspension.until = inf
         return gone
@@ -88,14 +93,28 @@ class Hierarchy:
         lanes = self._lanes[sender.number]
         return lanes[carrier if len(lanes) > 1 else None]
 
+    def media_lane(self, sender: Sender, carrier: Carrier | None) -> Lane:
+        """Return the same for messages with media; *sender* has to carry them.
+
+        Most senders never see one, and a lane takes memory: these are opened with the first.
+        """
+        lanes = self._media_lanes.get(sender.number)
+        if lanes is None:
+            lanes = self._media_lanes[sender.number] = self._lanes_of(sender, {}, has_media=True)
+            for lane in lanes.values():
+                lane.suspension.until = self.lane(sender, carrier).suspension.until
+            self._set_rates()
+        return lanes[carrier if len(lanes) > 1 else None]
+
     def lanes_of(self, number: str) -> Iterator[Lane]:
         """Yield the lanes of the sender with *number*: none when the fleet has it no more."""
         yield from self._lanes.get(number, {}).values()
+        yield from self._media_lanes.get(number, {}).values()
 
     def lanes(self) -> Iterator[Lane]:
         """Yield every lane."""
-        for lanes in self._lanes.values():
-            yield from lanes.values()
+        for number in self._lanes:
+            yield from self.lanes_of(number)
 
     def gates(self) -> set[Gate]:
         """Return every gate once."""
@@ -107,8 +126,8 @@ class Hierarchy:
         return self._limits.concurrency
 
     def capacity(self, number: str) -> float:
-        """Return what the sender with *number* can send a second by the config: all its lanes, each with a carrier."""
-        rates = [self._nominal[lane] for lane in self.lanes_of(number)]
+        """Return the segments that the sender with *number* can send a second by the config: to all carriers."""
+        rates = [self._nominal[lane] for lane in self._lanes.get(number, {}).values()]
         return sum(rates[: max(1, len(rates) - 1)])
 
     def share(self, share: Share, now: float) -> None:
@@ -137,10 +156,8 @@ class Hierarchy:
         return min(self._factors.get(twin, 1.0) for twin in self._twins[number]) if self._factors else 1.0
 
     def _scale_gates(self, number: str, now: float) -> None:
-        factor = self.factor(number)
-        for gate in {gate for lane in self.lanes_of(number) for gate in lane.gates}:
-            if isinstance(gate, QueueGate) or (isinstance(gate, RateGate) and gate.reason == "sender"):
-                gate.scale(factor, now)
+        sender = self._fleet.senders[number]
+        self._limits.scale(sender.a2p_campaign or number, self.factor(number), now)
 
     def _set_rates(self) -> None:
         for lane, rate in self._nominal.items():
@@ -167,40 +184,55 @@ class Hierarchy:
             lane.queue.throttle(campaign, gate)
         return former
 
-    def _ways(self, sender: Sender, fleet: Fleet) -> dict[Carrier | None, _Way]:
+    def _lanes_of(self, sender: Sender, kept: _Lanes, *, has_media: bool) -> _Lanes:
+        """Return the lanes of *sender* for texts, or for media: those *kept* where their ways are the same."""
+        ways = self._ways(sender, has_media=has_media)
+        lanes = kept
+        if {carrier: lane.gates[1:] for carrier, lane in kept.items()} != {
+            carrier: way.gates for carrier, way in ways.items()
+        }:
+            lanes = self._make_lanes(sender, f"{sender.number} mms" if has_media else sender.number, ways)
+        for carrier, lane in lanes.items():
+            lane.sender = sender
+            lane.queue.weigh(self._weights)
+            self._nominal[lane] = ways[carrier].rate
+        return lanes
+
+    def _ways(self, sender: Sender, *, has_media: bool) -> dict[Carrier | None, _Way]:
         """Return the way of each lane that *sender* has to have, by the recipient's carrier."""
-        account = fleet.accounts[sender.account]
-        above: list[Gate] = [self._limits.accounts[account.name]] if account.rate is not None else []
-        above += [self._limits.families[account.family], self._limits.concurrency[account.name]]
-        if sender.a2p_campaign is None:
-            if sender.rate is None:
-                raise ValueError(f"sender {sender.number} has neither a rate nor a 10DLC campaign")
-            return {None: _Way((*self._limits.queue_gates(sender.number), *above), sender.rate.per_second)}
-        campaign = fleet.a2p_campaigns[sender.a2p_campaign]
+        rates = self._fleet.media_rates(sender) if has_media else self._fleet.rates(sender)
+        if not rates:
+            raise ValueError(f"sender {sender.number} has neither a rate nor a 10DLC campaign")
+        whose = sender.a2p_campaign or sender.number
+        own = {carrier: self._limits.queue_gates(whose, carrier, has_media=has_media) for carrier in rates}
+        account, limits = self._fleet.accounts[sender.account], self._limits
+        above: list[Gate] = [limits.accounts[account.name]] if account.rate is not None else []
+        above += [limits.families[account.family], limits.concurrency[account.name]]
+        first: list[Gate] = []
+        # Before its own, though it is no smaller: where both are the same, who has just sent would come back in time to
+        # send again, past those in line.
+        if has_media and (gate := limits.media_families.get((account.family, sender.kind))) is not None:
+            first.append(gate)
         numbers = len(self._twins[sender.number])
-        ways: dict[Carrier | None, _Way] = {}
-        every: list[Gate] = []
-        for carrier in CARRIERS:
-            gates = self._limits.queue_gates(campaign.name, carrier)
-            every += gates
-            ways[carrier] = _Way((*gates, *above), campaign.rates[carrier].per_second / numbers)
-        # Whose carrier is unknown may be with any of them, and so has to fit into the limit of each.
-        slowest = min(rate.per_second for rate in campaign.rates.values()) / numbers
-        ways[None] = _Way((*every, *above), slowest)
+        ways: dict[Carrier | None, _Way] = {
+            carrier: _Way((*first, *own[carrier], *above), rate.per_second / numbers) for carrier, rate in rates.items()
+        }
+        if None not in rates:
+            # Whose carrier is unknown may be with any of them, and so has to fit into the limit of each.
+            slowest = min(rate.per_second for rate in rates.values()) / numbers
+            ways[None] = _Way((*first, *(gate for pair in own.values() for gate in pair), *above), slowest)
         return ways
 
-    def _make_lanes(
-        self, sender: Sender, ways: Mapping[Carrier | None, _Way], weights: Sequence[int]
-    ) -> dict[Carrier | None, Lane]:
+    def _make_lanes(self, sender: Sender, name: str, ways: Mapping[Carrier | None, _Way]) -> _Lanes:
         suspension = SuspensionGate()
         return {
             carrier: Lane(
-                name=sender.number if len(ways) == 1 else f"{sender.number} {carrier or 'unknown'}",
+                name=name if len(ways) == 1 else f"{name} {carrier or 'unknown'}",
                 sender=sender,
                 gates=(suspension, *way.gates),
                 standby=self._limits.standby[sender.account],
                 rate=way.rate,
-                weights=weights,
+                weights=self._weights,
                 throttles=self.throttles,
                 hold=self._hold,
             )

@@ -1,16 +1,18 @@
 """Every limit of a fleet as a gate. Those of the next fleet are the same gates, changed: what they owe stays."""
 
 from collections.abc import Callable, Mapping
+from itertools import product
 from random import Random
 from typing import TypeVar
 
-from dispatcher.domain.fleet import CARRIERS, Carrier, Fleet
+from dispatcher.domain.fleet import CARRIERS, Carrier, Fleet, SenderKind
 from dispatcher.domain.rate import Rate
 from dispatcher.pacing.gates import ConcurrencyGate, Gate, QueueGate, RateGate, StandbyGate
 from dispatcher.pacing.turns import Share
 
-# Whose queue at Twilio: a sender's by its number, or that of a 10DLC campaign and a carrier.
-Queue = tuple[str, Carrier | None]
+# Whose queue at Twilio: a sender's by its number, or that of a 10DLC campaign and a carrier; and whether it is the one
+# for messages with media.
+Queue = tuple[str, Carrier | None, bool]
 
 _K = TypeVar("_K")
 _G = TypeVar("_G", bound=Gate)
@@ -27,6 +29,8 @@ class Limits:
         self.standby: dict[str, StandbyGate] = {}
         self.families: dict[str, RateGate] = {}
         self.accounts: dict[str, RateGate] = {}
+        # What all senders of a kind have together in a family, of messages with media.
+        self.media_families: dict[tuple[str, SenderKind], RateGate] = {}
         self.rates: dict[Queue, RateGate] = {}
         self.queues: dict[Queue, QueueGate] = {}
 
@@ -58,6 +62,13 @@ class Limits:
             change=lambda gate, rate: gate.limit_to(rate.per_second, now, burst=rate.burst),
             now=now,
         )
+        self.media_families = self._renewed(
+            self.media_families,
+            fleet.media_family_rates(),
+            make=lambda rate: RateGate("family", rate.per_second, whole=True),
+            change=lambda gate, rate: gate.limit_to(rate.per_second, now),
+            now=now,
+        )
         rates = _queue_rates(fleet)
         self.rates = self._renewed(
             self.rates,
@@ -74,14 +85,23 @@ class Limits:
             now=now,
         )
 
-    def queue_gates(self, whose: str, carrier: Carrier | None = None) -> tuple[Gate, Gate]:
+    def queue_gates(self, whose: str, carrier: Carrier | None, *, has_media: bool) -> tuple[RateGate, QueueGate]:
         """Return the rate and the model of one queue at Twilio."""
-        return self.rates[whose, carrier], self.queues[whose, carrier]
+        return self.rates[whose, carrier, has_media], self.queues[whose, carrier, has_media]
+
+    def scale(self, whose: str, factor: float, now: float) -> None:
+        """Let every queue of *whose* have *factor* of its rate from *now* on."""
+        for queue in product((whose,), (None, *CARRIERS), (False, True)):
+            if queue in self.rates:
+                self.rates[queue].scale(factor, now)
+                self.queues[queue].scale(factor, now)
 
     def share(self, share: Share, now: float) -> None:
         """Run every limit at this *share* of itself from *now* on, with nothing saved up."""
         self._share = share
-        for gates in (self.concurrency, self.families, self.accounts, self.rates, self.queues):
+        for gates in (
+            self.concurrency, self.families, self.media_families, self.accounts, self.rates, self.queues
+        ):  # fmt: skip
             gate: Gate
             for gate in gates.values():
                 gate.share(share, now)
@@ -109,9 +129,9 @@ class Limits:
 
 
 def _queue_rates(fleet: Fleet) -> dict[Queue, Rate]:
-    rates: dict[Queue, Rate] = {
-        (number, None): sender.rate for number, sender in fleet.senders.items() if sender.rate is not None
-    }
-    for name, campaign in fleet.a2p_campaigns.items():
-        rates.update({(name, carrier): campaign.rates[carrier] for carrier in CARRIERS})
+    rates: dict[Queue, Rate] = {}
+    for sender in fleet.senders.values():
+        whose = sender.a2p_campaign or sender.number
+        for has_media, by_carrier in ((False, fleet.rates(sender)), (True, fleet.media_rates(sender))):
+            rates.update({(whose, carrier, has_media): rate for carrier, rate in by_carrier.items()})
     return rates

@@ -22,8 +22,8 @@ def narrowed_senders(before: Fleet, after: Fleet) -> set[str]:
         if (other := after.senders.get(number)) is None:
             continue
         has_left = {pool.name for pool in had[number]} - {pool.name for pool in have[number]}
-        # Its rate is no matter of whom it reaches.
-        is_another = replace(sender, rate=None) != replace(other, rate=None)
+        # Its rates are no matter of whom it reaches.
+        is_another = replace(sender, rate=None, mms_rate=None) != replace(other, rate=None, mms_rate=None)
         if (
             is_another
             or has_left

@@ -74,7 +74,7 @@ class Router:
         """Say whether *sender* may ever send *message*."""
         to = message.job.to
         return (
-            to.startswith(sender.prefixes)
+            to.startswith(sender.media_prefixes if message.job.media_urls else sender.prefixes)
             and sender.number not in message.tried
             and self._health.may_reach(sender.account, to)
             and (not self._countries or self._is_allowed(sender.account, to))

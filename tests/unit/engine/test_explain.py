@@ -5,6 +5,7 @@ import pytest
 
 from dispatcher.domain.control import Cut, Order, SenderRecord
 from dispatcher.domain.errors import DispatcherError
+from dispatcher.domain.fleet import SenderKind
 from dispatcher.engine.explain import Explanation, explain
 from tests.clock import FakeClock
 from tests.unit.control.settings import settings_of
@@ -56,6 +57,19 @@ def test_a_cut_rate_is_told(clock: FakeClock) -> None:
     cut = SenderRecord(cut=Cut(by="ana", at=clock.now(), factor=0.5))
     found = asked(clock, {"72345": cut, "72346": cut})
     assert found.limits[0].endswith("100/s segments, at 50% of it now")
+
+
+def test_of_media_it_tells_who_carries_them_and_what_their_kind_has_together(clock: FakeClock) -> None:
+    settings = settings_of(
+        make_fleet([make_sender("72345", 100), make_sender("+18885550100", 3, mms=10, kind=SenderKind.TOLL_FREE)])
+    )
+    found = explain(settings, {}, clock, to="+12065550142", pool="all", has_media=True)
+    assert chosen(found) == ["+18885550100"]
+    assert {one.number: one.why for one in found.candidates}["72345"] == "it carries no media"
+    assert found.limits[0] == "sender +18885550100: 10/s messages with media"
+    assert "all toll_free senders of account family main: 25/s messages with media" in found.limits
+    abroad = explain(settings, {}, clock, to="+447911123456", pool="all", has_media=True)
+    assert {one.why for one in abroad.candidates} == {"it carries no media", "it sends media to +1 alone"}
 
 
 def test_a_recipient_whom_no_sender_reaches_is_told_why(clock: FakeClock) -> None:

@@ -81,10 +81,19 @@ def test_where_twilio_does_not_know_the_segments_our_count_stands() -> None:
 
 
 def test_a_message_with_media_counts_as_one() -> None:
-    stage = Stage(one_sender(), twilio=lambda _: Answer(201, b'{"sid":"MM1","num_segments":"0"}'))
+    fleet = make_fleet([make_sender("72345", 100, mms=40)])
+    stage = Stage(fleet, twilio=lambda _: Answer(201, b'{"sid":"MM1","num_segments":"0"}'))
     stage.receive(body="x" * 400, media_urls=["https://example.com/a.png"])
     stage.run(1)
     assert stage.results[0].segments == 1
+
+
+def test_media_that_no_sender_of_the_pool_carries_are_refused_with_the_reason() -> None:
+    stage = Stage(one_sender())
+    stage.receive(media_urls=["https://example.com/a.png"])
+    stage.run(1)
+    assert (stage.sent, stage.results[0].status) == ([], "refused")
+    assert str(stage.results[0].reason).startswith("no sender of pool 'all' can send media to +1 (US); ")
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b'{"id":"a"}'])

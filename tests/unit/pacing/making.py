@@ -51,16 +51,28 @@ def make_account(name: str = "main", *, concurrency: int = 80, rate: Rate | None
 
 
 def make_sender(
-    number: str, rate: float | None = None, *, account: str = "main", a2p: str = "", prefixes: tuple[str, ...] = ("+",)
+    number: str,
+    rate: float | None = None,
+    *,
+    account: str = "main",
+    a2p: str = "",
+    prefixes: tuple[str, ...] = ("+",),
+    mms: float | None = None,
+    kind: SenderKind | None = None,
 ) -> Sender:
-    """Return a sender with *rate* segments a second, or one of the 10DLC campaign *a2p*."""
+    """Return a sender with *rate* segments and *mms* messages with media a second, or one of the 10DLC campaign *a2p*.
+
+    Media go to numbers that begin with +1.
+    """
     return Sender(
         number=number,
-        kind=SenderKind.LONG_CODE if a2p else SenderKind.SHORT_CODE,
+        kind=kind or (SenderKind.LONG_CODE if a2p else SenderKind.SHORT_CODE),
         account=account,
         rate=None if rate is None else Rate(rate, "s"),
         a2p_campaign=a2p or None,
         prefixes=prefixes,
+        mms_rate=None if mms is None else Rate(mms, "s"),
+        media_prefixes=("+1",) if a2p or mms else (),
     )
 
 
@@ -99,7 +111,10 @@ def make_message(
     pool: str = "all",
     carrier: Carrier | None = None,
     offset: int = 0,
+    has_media: bool = False,
 ) -> Message:
     """Return a message that waits to be placed, with an id of its own."""
-    job = Job(id=f"{campaign}-{next(_ids)}", campaign=campaign, to=to, pool=pool, body="Hi", carrier=carrier)
+    media = ("https://example.com/a.png",) if has_media else ()
+    name = f"{campaign}-{next(_ids)}"
+    job = Job(id=name, campaign=campaign, to=to, pool=pool, body="Hi", media_urls=media, carrier=carrier)
     return Message(job=job, origin=Desk(), offset=offset, priority=priority, cost=cost, appended_at=0.0)

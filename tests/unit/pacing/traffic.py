@@ -72,7 +72,9 @@ class Traffic:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
 
     def lane(self, message: Message, number: str) -> Lane:
-        return self.hierarchy.lane(self._fleet.senders[number], message.job.carrier)
+        sender, carrier = self._fleet.senders[number], message.job.carrier
+        lane_of = self.hierarchy.media_lane if message.job.media_urls else self.hierarchy.lane
+        return lane_of(sender, carrier)
 
     def offer(self, number: str, messages: Iterable[Message]) -> None:
         for message in messages:

@@ -57,6 +57,16 @@ def test_only_senders_of_the_pool_that_reach_the_recipient_are_chosen() -> None:
     assert not router.knows("newsletter")
 
 
+def test_media_go_by_senders_that_carry_them_to_that_country() -> None:
+    senders = [make_sender("72345", 100), make_sender("+18885550100", 3, mms=25)]
+    router = make_router(make_fleet(senders))
+    assert {router.choose(message, NOW) for message in some_messages()} == set(senders)
+    for message in some_messages():
+        media = make_message(to=message.job.to, has_media=True)
+        assert router.choose(media, NOW) is senders[1]
+    assert router.choose(make_message(to="+447911123456", has_media=True), NOW) is None
+
+
 def test_an_account_sends_to_its_countries_alone_though_others_share_their_calling_code() -> None:
     accounts = (replace(ACCOUNTS[0], countries=frozenset({"US", "CA"})), ACCOUNTS[1])
     senders = [make_sender("72345", 100), make_sender("72346", 1, account="promo")]
