@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from dispatcher.app.live_config import LiveConfig
 from dispatcher.app.metrics import metrics_page
 from dispatcher.clock import Clock
 from dispatcher.compliance.content import ContentRules
@@ -26,6 +27,7 @@ from dispatcher.delivery.twilio import TwilioApi
 from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
 from dispatcher.domain.control import WORKER, Applied, CampaignRecord, SenderRecord, encode
 from dispatcher.domain.fence import Fence
+from dispatcher.domain.fleet import Account, Fleet
 from dispatcher.domain.job import Job
 from dispatcher.domain.message import JournalPage, Message
 from dispatcher.domain.parking import parked_topics
@@ -77,11 +79,13 @@ async def run_worker(
     stop: asyncio.Event,
     *,
     page: Path | None = None,
+    live: LiveConfig | None = None,
     watch: Callable[[Pipeline], None] | None = None,
 ) -> None:
     """Dispatch until *stop* is set; then let what is in flight come back, commit, and leave the group.
 
-    The metrics are shown at the socket *page*, without one at `metrics.listen`. *watch* is handed the pipeline before
+    The metrics are shown at the socket *page*, without one at `metrics.listen`. With *live*, which said *settings*, the
+    worker follows what its file says. *watch* is handed the pipeline before
     anything leaves, to look into it and no more.
     """
     listen = page or settings.metrics
@@ -191,6 +195,8 @@ async def run_worker(
             tasks.create_task(news.follow(), name="sender news"),
             tasks.create_task(reconciler.run(), name="reconciler"),
         ]
+        if live is not None:
+            background.append(tasks.create_task(live.follow(worker.adopt), name="config"))
         _calm_garbage_collector()
         log.info("dispatching", twilio=settings.twilio.base_url, kafka=kafka.bootstrap_servers, group=kafka.group_id)
         await intake.run(stop)
@@ -216,7 +222,9 @@ class Worker:
         self._settings = settings
         self._clock = clock
         self._http = http
-        self._planes: dict[str, ControlPlane] = {}
+        self._planes: dict[Account, ControlPlane] = {}
+        # Whose senders are, or were: what one sent may be in doubt when the config has it no more.
+        self._accounts = _accounts_of_senders(fleet)
         self._for_outcomes = for_outcomes
         self.held = Held(parked_topics(settings.topics.parked))
         self.publisher = Publisher(for_outcomes, clock, fence)
@@ -288,15 +296,21 @@ class Worker:
         """Return what Twilio lists of the sender with *number* and a recipient; nothing when it is no longer ours."""
         from dispatcher.delivery.control_plane import ControlPlane  # noqa: PLC0415 - 20 MB, and only for doubts
 
-        fleet = self._settings.fleet
-        sender = fleet.senders.get(number)
-        if sender is None:
+        account = self._accounts.get(number)
+        if account is None:
             return []
-        plane = self._planes.get(sender.account)
+        plane = self._planes.get(account)
         if plane is None:
-            account = fleet.accounts[sender.account]
-            plane = self._planes[sender.account] = ControlPlane(self._http, account, self._settings.twilio.base_url)
+            plane = self._planes[account] = ControlPlane(self._http, account, self._settings.twilio.base_url)
         return await plane.messages(sender=number, to=to)
+
+    def adopt(self, settings: Settings) -> None:
+        """From now on *settings* hold, which are others in what may change meanwhile (`dispatcher.config.changes`)."""
+        self._settings = settings
+        self._accounts |= _accounts_of_senders(settings.fleet)
+        self.api.adopt(settings.fleet.accounts)
+        self.pipeline.adopt(settings, compliance_gate(settings, self.suppressions))
+        self.driver.wake()
 
     def obey_campaign(self, name: str, record: CampaignRecord | None) -> None:
         """Do with the campaign *name* what *record* says."""
@@ -339,6 +353,10 @@ def compliance_gate(settings: Settings, suppressions: SuppressionList) -> Compli
         quiet_pools=[pool.name for pool in settings.fleet.pools.values() if pool.quiet_hours],
         content=ContentRules(content.rules, content.words, _ContentLog().warn) if content.rules else None,
     )
+
+
+def _accounts_of_senders(fleet: Fleet) -> dict[str, Account]:
+    return {number: fleet.accounts[sender.account] for number, sender in fleet.senders.items()}
 
 
 class _ContentLog:

@@ -21,6 +21,9 @@ def run(
     SIGTERM or Ctrl-C stops it: what is in flight comes back first, and its outcome is kept. A second one leaves at
     once; messages in flight then have no outcome yet.
 
+    While it runs it follows the config file: rates, senders, pools and limits hold within a second of the save. An edit
+    that is wrong, or needs a restart, is refused as a whole; the log says why, and what held before stays.
+
     With --workers, that many processes share the jobs and every rate; rates hold for all of them together. One that
     dies is started again. metrics.listen shows the metrics of all, by the label worker, and is ready when all are.
 
@@ -32,25 +35,26 @@ def run(
     from dispatcher.app import process
     from dispatcher.app.post import Post
     from dispatcher.clock import SystemClock
-    from dispatcher.config.load import load_from
+    from dispatcher.config.load import load
     from dispatcher.telemetry import logs
 
     post = Post.taken(os.environ)
-    settings = load_from(config, os.environ)
-    logs.configure(json=post.json_logs if post else None)
+    clock = SystemClock()
     if workers == 1:
+        from dispatcher.app.live_config import LiveConfig
         from dispatcher.app.worker import run_worker
 
-        process.run(
-            lambda stop: run_worker(settings, SystemClock(), stop, page=post.socket if post else None),
-            insisting=post is None,
-        )
+        live = LiveConfig(config, os.environ, clock)
+        logs.configure(json=post.json_logs if post else None)
+        page = post.socket if post else None
+        process.run(lambda stop: run_worker(live.settings, clock, stop, page=page, live=live), insisting=post is None)
         return
     from random import Random
 
     from dispatcher.app.supervisor import supervise
 
+    settings = load(config, os.environ)
+    logs.configure(json=post.json_logs if post else None)
     command = (sys.executable, "-m", "dispatcher", "run", "-c", str(config))
     random = Random()  # noqa: S311 - jitter, not secrets
-    clock = SystemClock()
     process.run(lambda stop: supervise(settings, command, workers=workers, clock=clock, random=random, stop=stop))

@@ -29,14 +29,18 @@ _HINTS = (
 
 def read_document(path: Path, environ: Mapping[str, str]) -> "Document":
     """Read the file at *path*; `DispatcherError` where that cannot be, `ConfigError` where it is no YAML."""
+    return Document(str(path), read_text(path), environ)
+
+
+def read_text(path: Path) -> str:
+    """Return what the file at *path* holds; `DispatcherError` where it cannot be read."""
     try:
         # Editors on Windows begin a file with a byte order mark.
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DispatcherError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
     except UnicodeDecodeError as error:
         raise DispatcherError(f"{path} is no UTF-8 text; save it as UTF-8") from error
-    return Document(str(path), text, environ)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dispatcher.config.agreement import contradictions
 from dispatcher.config.build import settings_of
-from dispatcher.config.document import read_document
+from dispatcher.config.document import Document, read_document
 from dispatcher.config.references import broken_references
 from dispatcher.config.remarks import remarks
 from dispatcher.config.shape import shape
@@ -39,9 +39,13 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
 
 def examine(path: Path, environ: Mapping[str, str]) -> tuple[Settings, tuple[Mistake, ...]]:
     """As `load`, and what is allowed in the file but deserves a second look."""
-    document = read_document(path, environ)
+    return examined(read_document(path, environ))
+
+
+def examined(document: Document) -> tuple[Settings, tuple[Mistake, ...]]:
+    """As `examine`, of a *document* that was read."""
     config = shape(document)
-    wrong = _in_order(
+    wrong = in_order(
         document.mistakes,
         config if isinstance(config, list) else (),
         (*broken_references(document), *contradictions(document)),
@@ -49,10 +53,10 @@ def examine(path: Path, environ: Mapping[str, str]) -> tuple[Settings, tuple[Mis
     if wrong or isinstance(config, list):
         raise ConfigError(wrong)
     settings = settings_of(config)
-    return settings, _in_order(remarks(document, settings))
+    return settings, in_order(remarks(document, settings))
 
 
-def _in_order(*stages: Iterable[Mistake]) -> tuple[Mistake, ...]:
+def in_order(*stages: Iterable[Mistake]) -> tuple[Mistake, ...]:
     """Sort mistakes by place. Where an earlier stage found one, those of later stages follow from it and go."""
     found: list[Mistake] = []
     for stage in stages:

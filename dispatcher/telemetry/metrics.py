@@ -44,6 +44,27 @@ CONTENT_WARNINGS = Counter(
     "dispatcher_content_warnings", "Bodies that a rule of `content` warns of, by rule.", ["rule"], registry=registry
 )
 
+# Config
+CONFIG_INFO = Gauge(
+    "dispatcher_config_info",
+    "1 for the version of the config file that the worker runs by: the beginning of the SHA-256 of its text.",
+    ["version"],
+    registry=registry,
+)
+CONFIG_TAKEN_UP = Gauge(
+    "dispatcher_config_taken_up_timestamp_seconds",
+    "When the worker took up the config that it runs by, in seconds of the epoch.",
+    registry=registry,
+)
+CONFIG_REFUSED = Counter(
+    "dispatcher_config_refused", "Edits of the config file that the worker refused.", registry=registry
+)
+CONFIG_IS_REFUSED = Gauge(
+    "dispatcher_config_is_refused",
+    "1 while the config file says what the worker refused, so that it runs by what it said before; see the log.",
+    registry=registry,
+)
+
 # Pacing and sharding
 WAITING = Gauge(
     "dispatcher_waiting_messages",
