@@ -20,7 +20,7 @@ from benchmarks.throughput import run_once
 from dispatcher.broker.local_kafka import LocalKafka
 from dispatcher.delivery.ledger import TICK, Ledger
 from dispatcher.domain.journal import Intent
-from dispatcher.domain.message import Message, Origin
+from dispatcher.domain.message import Message
 
 ROUNDS = 7
 IN_FLIGHT = 100
@@ -69,7 +69,7 @@ class NoLedger(Ledger):
             asyncio.get_running_loop().call_later(self.pause, self._hand_all_back)
         self._handed.append(message)
 
-    def void(self, origin: Origin, offset: int) -> None:
+    def void(self, message: Message) -> None:
         """Nothing was written, so nothing is taken back."""
 
     def _hand_all_back(self) -> None:

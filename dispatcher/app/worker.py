@@ -283,10 +283,10 @@ class Worker:
     async def resume(self, recovered: Recovered, indices: Collection[int]) -> JournalPage:
         """Send again, with the partition *indices*, and look into what the last owners left in doubt."""
         # No two workers own one index: so none writes where another does.
-        page = await self.ledger.open_book(min(indices), list(recovered.doubt.values()))
+        page = await self.ledger.open_book(min(indices), list(recovered.doubt.values()), list(recovered.tried.values()))
         results = self._settings.topics.results
         self.publisher.ends = {(results, index): end for index, end in recovered.result_ends.items()}
-        self.pipeline.recover(recovered.doubt, recovered.sids, recovered.seen)
+        self.pipeline.recover(recovered.doubt, recovered.sids, recovered.seen, recovered.tried)
         self.pipeline.share(indices, self._settings.kafka.partitions)
         self.pipeline.resume()
         self.driver.wake()

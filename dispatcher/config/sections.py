@@ -29,6 +29,7 @@ from dispatcher.config.values import (
     ServiceSid,
     Share,
     Size,
+    SomeShare,
     Span,
     Text,
     TopicName,
@@ -222,6 +223,9 @@ class AccountSection(Section):
     api_key_secret: SecretText | None = Field(None, description="the secret of that API key")
     max_concurrency: Count | None = Field(None, description="the most API requests in flight (80)")
     rate: RateText | None = Field(None, description="the most messages over this account (no limit)")
+    retry_share: SomeShare | None = Field(
+        None, description="the share of what this account can send that is for messages tried before (20%)"
+    )
     parent: Text | None = Field(None, description="the account that this one is a subaccount of")
     countries: list[Text] | None = Field(
         None, min_length=1, description='all that it may send to, as ISO codes, like ["US", "CA"] (every country)'

@@ -95,6 +95,13 @@ def _share(value: object) -> float:
     return float(match[1]) / 100
 
 
+def _some_share(value: object) -> float:
+    share = _share(value)
+    if not share:
+        raise ValueError('"0%" is too little; write more, up to "100%"')
+    return share
+
+
 def _above(value: object) -> float:
     return _share(_with_unit(value).removeprefix(">").strip())
 
@@ -281,6 +288,7 @@ WholeSeconds = Annotated[int, PlainValidator(_whole_seconds), _pattern(_DURATION
 Validity = Annotated[float, PlainValidator(_validity), _pattern(_DURATION_PATTERN)]
 Size = Annotated[int, PlainValidator(_size), _pattern(r"\d+\s*(KiB|MiB|GiB)")]
 Share = Annotated[float, PlainValidator(_share), _pattern(r"\d+(\.\d+)?\s*%")]
+SomeShare = Annotated[float, PlainValidator(_some_share), _pattern(r"\d+(\.\d+)?\s*%")]
 Above = Annotated[float, PlainValidator(_above), _pattern(r">?\s*\d+(\.\d+)?\s*%")]
 Span = Annotated[int, PlainValidator(_span), _pattern(_DURATION_PATTERN)]
 DeedText = Annotated[

@@ -10,8 +10,8 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from dispatcher.clock import Clock
-from dispatcher.domain.journal import Intent, Page, encode_page
-from dispatcher.domain.message import JournalPage, Message, Origin
+from dispatcher.domain.journal import Intent, Page, Tried, encode_page
+from dispatcher.domain.message import JournalPage, Message
 from dispatcher.telemetry import metrics
 
 log = structlog.get_logger()
@@ -22,6 +22,7 @@ TICK = 0.006
 RETRY_AFTER = 1.0
 # Of what was inherited a page takes so many intents: of 150 bytes each, and Kafka takes records of 1 MB.
 MOST_INHERITED = 1000
+MOST_TRIED = 100  # of which each has attempts of 150 bytes
 
 
 class _WrittenPage:
@@ -56,7 +57,7 @@ class _Book:
     @property
     def has_more(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self.messages or self.page.intents or self.page.void or not self.is_signed)
+        return bool(self.messages or self.page.intents or self.page.void or self.page.tried or not self.is_signed)
 
     @property
     def floor(self) -> int:
@@ -87,19 +88,21 @@ class Ledger:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def open_book(self, partition: int, inherited: Sequence[Intent]) -> JournalPage:
-        """Start anew in *partition* of the journal, with what was *inherited* in doubt; return the page that says so.
+    async def open_book(self, partition: int, inherited: Sequence[Intent], tried: Sequence[Tried] = ()) -> JournalPage:
+        """Start anew in *partition* of the journal, with what was *inherited* in doubt, and what was *tried* before.
 
-        Who takes over from us reads our book alone. The page is written even when nothing was inherited: it finds the
-        way to the partition's leader before the first message has to, which takes up to half a second.
+        Who takes over from us reads our book alone. The page that says so, the first of them if they are more, is
+        returned. It is written even when nothing was inherited: it finds the way to the partition's leader before the
+        first message has to, which takes up to half a second.
         """
         self.close_book()
         self._book = book = _Book(self._owner, partition)
         for begin in range(0, len(inherited) or 1, MOST_INHERITED):
             book.page.intents.extend(inherited[begin : begin + MOST_INHERITED])
-            self._idle.clear()
-            self._wake.set()
-            await self.flushed()
+            await self._write_now()
+        for begin in range(0, len(tried), MOST_TRIED):
+            book.page.tried.extend(tried[begin : begin + MOST_TRIED])
+            await self._write_now()
         return book.written[0] if book.written else _WrittenPage(book.end)
 
     def close_book(self) -> None:
@@ -120,16 +123,26 @@ class Ledger:
             book.began = self._clock.monotonic()
         book.page.intents.append(intent)
         book.messages.append(message)
+        if message.history:
+            book.page.tried.append(_tried(message))
         self._idle.clear()
         self._wake.set()
 
-    def void(self, origin: Origin, offset: int) -> None:
-        """Write down, some time soon, that the last request for the job at *offset* was not processed."""
+    def void(self, message: Message) -> None:
+        """Write down, some time soon, that the last request for *message* was not processed."""
         if self._book.is_closed:
             return  # its partition is gone; the new owner will look for itself
-        self._book.page.void.append((origin.topic, origin.partition, offset))
+        page, origin = self._book.page, message.origin
+        page.void.append((origin.topic, origin.partition, message.offset))
+        if message.history:
+            page.tried.append(_tried(message))
         self._idle.clear()
         self._wake.set()
+
+    async def _write_now(self) -> None:
+        self._idle.clear()
+        self._wake.set()
+        await self.flushed()
 
     async def run(self) -> None:
         """Write what comes, for ever."""
@@ -186,6 +199,7 @@ class Ledger:
         log.warning("Kafka did not take intents; trying again", topic=self._topic, error=repr(error))
         book.page.intents[:0] = page.intents
         book.page.void[:0] = page.void
+        book.page.tried[:0] = page.tried
         book.messages[:0] = messages
         if book.is_closed:
             self._hand_back(book)
@@ -199,3 +213,8 @@ class Ledger:
     def _retry(self, book: _Book) -> None:
         book.in_flight = False
         self._wake.set()
+
+
+def _tried(message: Message) -> Tried:
+    origin = message.origin
+    return Tried(origin.topic, origin.partition, message.offset, message.history)

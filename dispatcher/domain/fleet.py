@@ -72,7 +72,8 @@ class Secret:
 class Account:
     """A Twilio account or subaccount. *parent* names the account whose family it belongs to.
 
-    *countries* are all that it may send to (see `domain.places`); None is every country.
+    *countries* are all that it may send to (see `domain.places`); None is every country. Of what it can send,
+    *retry_share* is for messages that were tried before.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Account:
     rate: Rate | None = None
     parent: str | None = None
     countries: frozenset[str] | None = None
+    retry_share: float = 0.2
 
     @property
     def family(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from dispatcher.domain.outcome import Position
+from dispatcher.domain.outcome import Attempt, Position
 
 # A job's place: the topic, the partition and the offset of its record.
 Place = tuple[str, int, int]
@@ -29,15 +29,31 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     first: Position | None = None
 
 
+class Tried(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The attempts to send the job at *offset* of *partition* of *topic* that came to nothing."""
+
+    topic: str
+    partition: int
+    offset: int
+    history: tuple[Attempt, ...]
+
+    @property
+    def place(self) -> Place:
+        """Where the job stands."""
+        return self.topic, self.partition, self.offset
+
+
 class Page(msgspec.Struct, omit_defaults=True):
     """One record: requests about to leave, and jobs whose last request was not processed.
 
-    *owner* names who wrote it.
+    *owner* names who wrote it. Of jobs that were *tried* before it says so with each request, and with each that came
+    to nothing: earlier pages need not be there any more.
     """
 
     owner: str
     intents: list[Intent] = []
     void: list[Place] = []
+    tried: list[Tried] = []
 
 
 encode_page = msgspec.json.Encoder().encode
@@ -57,3 +73,17 @@ def open_intents(pages: Iterable[Page]) -> dict[Place, Intent]:
         for intent in page.intents:
             found[page.owner, intent.topic, intent.partition, intent.offset] = intent
     return {(topic, partition, offset): intent for (_, topic, partition, offset), intent in found.items()}
+
+
+def tried_before(pages: Iterable[Page]) -> dict[Place, Tried]:
+    """Return what *pages* say of the jobs whose attempts came to nothing.
+
+    The longest history counts: a page of a former owner, who was frozen, may stand behind the next one's.
+    """
+    found: dict[Place, Tried] = {}
+    for page in pages:
+        for tried in page.tried:
+            known = found.get(tried.place)
+            if known is None or len(known.history) <= len(tried.history):
+                found[tried.place] = tried
+    return found

@@ -8,7 +8,7 @@ import msgspec
 
 from dispatcher.domain.fleet import Sender
 from dispatcher.domain.job import Job
-from dispatcher.domain.outcome import Position
+from dispatcher.domain.outcome import Attempt, Position
 
 
 class JournalPage(Protocol):
@@ -51,7 +51,7 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     the epoch), *departed_at* that of its last request (monotonic). *tried* are the numbers of senders that could not
     take it. *lane* is where it waits, or from where it left. *is_announced*: the journal says that it is about to be
     sent. *not_after* is until when it may lie in Twilio's queue, in seconds of the epoch. *first* is where the
-    job stood before it was parked.
+    job stood before it was parked. *history* are the attempts that came to nothing, the first one first.
     """
 
     job: Job
@@ -68,3 +68,4 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     is_announced: bool = False
     not_after: float = inf
     first: Position | None = None
+    history: tuple[Attempt, ...] = ()

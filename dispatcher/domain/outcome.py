@@ -17,12 +17,25 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     offset: int
 
 
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """A request for a message that was to send it, by *sender*, and what was heard of it *at* that time.
+
+    *code* is Twilio's error code, *reason* a sentence; both are None where Twilio took the message.
+    """
+
+    at: str
+    sender: str | None
+    code: int | None
+    reason: str | None
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One final outcome per job id.
 
     `unknown`: the POST left, no answer came, and no evidence could be found either way. *code* is Twilio's
     error code, *reason* a sentence for a person, *carrier* the recipient's where the job names it, *at* RFC 3339
-    in UTC. *parked* is where the job stood last, if it had to wait for long.
+    in UTC. *parked* is where the job stood last, if it had to wait for long. *history* is there only where an attempt
+    came to nothing and was not the end: it tells of every attempt, the first one first.
     """
 
     id: str
@@ -40,3 +53,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at: str
     carrier: Carrier | None = None
     parked: Position | None = None
+    history: tuple[Attempt, ...] | msgspec.UnsetType = msgspec.UNSET

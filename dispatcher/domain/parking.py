@@ -8,7 +8,9 @@ Who waits for an operator's word is in a topic beside the tiers, until that is s
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from dispatcher.domain.outcome import Position
+import msgspec
+
+from dispatcher.domain.outcome import Attempt, Position
 
 # By name: how long a record stays, in seconds, unless it is called back.
 TIERS: Mapping[str, float] = {"10s": 10.0, "1min": 60.0, "10min": 600.0, "1h": 3600.0}
@@ -35,13 +37,18 @@ class Whereabouts(NamedTuple):
 class Parked(NamedTuple):
     """What a parked record says beside its job: when it is *due* (seconds of the epoch) and where it was *first*.
 
-    *priority* is the name of its class.
+    *priority* is the name of its class, *history* the attempts that came to nothing.
     """
 
     due: float
     first: Position
     priority: str
     attempts: int
+    history: tuple[Attempt, ...] = ()
+
+
+_encode_history = msgspec.json.Encoder().encode
+_decode_history = msgspec.json.Decoder(tuple[Attempt, ...]).decode
 
 
 def tier_for(wait: float) -> str | None:
@@ -57,12 +64,13 @@ def parked_topics(prefix: str) -> Mapping[str, float]:
 def write_headers(parked: Parked) -> tuple[tuple[str, bytes], ...]:
     """Return *parked* as a record's headers."""
     first = parked.first
-    return (
+    headers = (
         ("due", str(round(parked.due * 1000)).encode()),
         ("first", f"{first.topic}/{first.partition}/{first.offset}".encode()),
         ("priority", parked.priority.encode()),
         ("attempts", str(parked.attempts).encode()),
     )
+    return (*headers, ("history", _encode_history(parked.history))) if parked.history else headers
 
 
 def read_headers(headers: Iterable[tuple[str, bytes]]) -> Parked:
@@ -75,6 +83,7 @@ def read_headers(headers: Iterable[tuple[str, bytes]]) -> Parked:
             Position(topic, int(partition), int(offset)),
             texts["priority"],
             int(texts["attempts"]),
+            _decode_history(texts.get("history", "[]")),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError) as error:  # msgspec's errors are of the latter
         raise NotParkedError("the record does not say where it was first; only the dispatcher parks jobs") from error

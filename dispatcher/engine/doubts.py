@@ -40,7 +40,8 @@ class Doubts:
     """Who is in doubt, when each is to be looked into, and what follows from what was found.
 
     *hold_off* and *horizon* are in seconds: how long a doubt rests first, and how far back the SIDs of all that was
-    sent are known. *send_again* is called with a message that goes again.
+    sent are known. *send_again* is called with a message that may go again, the sender it left by, and why it was in
+    doubt.
 
     While *is_open* is False nothing follows: the next owner looks for itself, and may have read the results already.
     """
@@ -53,7 +54,7 @@ class Doubts:
         fleet: Fleet,
         outcomes: Outcomes,
         clock: Clock,
-        send_again: Callable[[Message], None],
+        send_again: Callable[[Message, str, str], None],
     ) -> None:
         self.is_open = False
         self._hold_off = hold_off
@@ -137,7 +138,7 @@ class Doubts:
         if policy == "unknown":
             self._outcomes.conclude(message, "unknown", reason=doubt.reason)
         elif message.origin.is_owned:
-            self._send_again(message)
+            self._send_again(message, doubt.sender, doubt.reason)
 
     def clear(self) -> None:
         """Forget them all: their partitions go to another worker, which reads of them in the journal."""

@@ -12,11 +12,12 @@ from dispatcher.clock import Clock
 from dispatcher.compliance.gate import ComplianceGate, Objection, Postponed
 from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.request import Request, RequestMaker
+from dispatcher.delivery.retry import barred
 from dispatcher.domain.control import CampaignRecord
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import Fleet, PriorityClass
 from dispatcher.domain.job import Job
-from dispatcher.domain.journal import Intent
+from dispatcher.domain.journal import Intent, Tried
 from dispatcher.domain.message import Message, Origin, Record
 from dispatcher.domain.outcome import Position
 from dispatcher.domain.parking import EVERY_TIER, HELD, NotParkedError, Whereabouts, read_headers
@@ -28,6 +29,7 @@ from dispatcher.engine.doubts import Doubts
 from dispatcher.engine.later import Later
 from dispatcher.engine.placement import Placement
 from dispatcher.engine.repeats import Repeats
+from dispatcher.engine.retries import Retries
 from dispatcher.engine.returns import Returns, no_sender
 from dispatcher.engine.senders import Senders
 from dispatcher.intake.decode import NotAJobError, decode
@@ -99,7 +101,10 @@ class Pipeline:
             hold=self._pacer.hold,
         )
         self.placement = Placement(fleet, self.hierarchy, self._pacer)
-        self._returns = Returns(self._pacer, self.placement, ledger, outcomes, clock)
+        self._repeats = Repeats(dedup_horizon)
+        self._later = Later(priorities, self._repeats, outcomes, clock)
+        self._retries = Retries(fleet, self.placement, self._later, outcomes, clock, random)
+        self._returns = Returns(self._pacer, self.placement, self._retries, ledger, outcomes, clock)
         self.senders = Senders(
             self.hierarchy,
             self.placement,
@@ -114,11 +119,10 @@ class Pipeline:
             fleet=fleet,
             outcomes=outcomes,
             clock=clock,
-            send_again=self._send_again,
+            send_again=self._returns.not_found,
         )
-        self._repeats = Repeats(dedup_horizon)
         self._recovered: dict[tuple[str, int, int], Intent] = {}
-        self._later = Later(priorities, self._repeats, outcomes, clock)
+        self._tried: dict[tuple[str, int, int], Tried] = {}
         self.campaigns = Campaigns(self.hierarchy, self._pacer, self._later, outcomes, clock, go_on=self._place)
         self.answers = Answers(
             pacer=self._pacer,
@@ -176,6 +180,8 @@ class Pipeline:
                 appended_at=parked.due,
                 attempts=parked.attempts,
                 first=parked.first,
+                history=parked.history,
+                tried=barred(parked.history) if parked.history else (),
             )
             self._take_in_hand(message, now, parked.due)
 
@@ -188,6 +194,9 @@ class Pipeline:
         job, origin, offset = message.job, message.origin, message.offset
         place = Position(origin.topic, origin.partition, offset)
         seen = self._repeats.seen_before(job.id, place, self._clock.monotonic(), message.first)
+        if self._tried and (tried := self._tried.pop((origin.topic, origin.partition, offset), None)):
+            message.attempts, message.history = len(tried.history), tried.history
+            message.tried = barred(tried.history)
         if self._recovered and (intent := self._recovered.pop((origin.topic, origin.partition, offset), None)):
             # The last owner was about to send it, or did. That comes before any objection: it may have been accepted.
             self.doubts.inherit(message, intent)
@@ -244,7 +253,9 @@ class Pipeline:
         """Run every limit at its share from now on: this worker has the partition indices *owned*, *of* so many."""
         now = self._clock.monotonic()
         epoch = now - self._clock.epoch()
-        self.hierarchy.share(Share(frozenset(owned), of, epoch), now)
+        share = Share(frozenset(owned), of, epoch)
+        self.hierarchy.share(share, now)
+        self._retries.share(share.part)
 
     def adopt(self, settings: Settings, compliance: ComplianceGate) -> None:
         """From now on *settings* hold, and *compliance* says what speaks against a message.
@@ -259,6 +270,7 @@ class Pipeline:
         self.doubts.adopt(fleet, settings.twilio.in_doubt_hold_off)
         weights = [priority.weight for priority in settings.priorities]
         gone = self.placement.adopt(fleet, weights=weights, queue_target=settings.twilio.queue_target, now=now)
+        self._retries.adopt(fleet)
         self.senders.adopt(fleet.senders, settings.feedback.queue_delay)
         self._returns.refuse_stranded(self.placement.place_anew(gone, now))
         for measured in (metrics.LANE_WAITING, metrics.QUEUE_SECONDS, metrics.IN_FLIGHT, metrics.CONCURRENCY):
@@ -269,12 +281,14 @@ class Pipeline:
         intents: dict[tuple[str, int, int], Intent],
         sids: Iterable[str],
         seen: Mapping[str, Position | Whereabouts],
+        tried: dict[tuple[str, int, int], Tried],
     ) -> None:
-        """The last owners left *intents* without an outcome, by topic, partition and offset.
+        """The last owners left *intents* without an outcome, by topic, partition and offset, as are who was *tried*.
 
         They made *sids*, and the jobs that they concluded stand at *seen*, by id.
         """
         self._recovered = intents
+        self._tried = tried
         # Another record of a job that is in doubt may come before its own.
         doubted = {
             intent.id: Whereabouts(intent.first or Position(*place), Position(*place))
@@ -299,6 +313,7 @@ class Pipeline:
         self._later.clear()
         self.campaigns.forget()
         self._recovered.clear()
+        self._tried.clear()
         self.doubts.clear()
         for lane in self.hierarchy.lanes():
             for message in self._pacer.drain(lane):
@@ -347,7 +362,8 @@ class Pipeline:
     def _place(self, message: Message) -> None:
         if self.campaigns.stopped and self.campaigns.stop(message):
             return
-        if not self.placement.place(message, self._clock.monotonic()):
+        # Who was tried before waited its turn once.
+        if not self.placement.place(message, self._clock.monotonic(), front=message.attempts > 0):
             self._outcomes.conclude(message, "refused", reason=no_sender(message))
 
     def _admit(self, message: Message, now: float) -> bool:
@@ -425,11 +441,6 @@ class Pipeline:
         self._waited[message.priority].observe(epoch - message.appended_at)
         # Twilio counts from when it has the message.
         self._send(self._requests.make(message, lane.sender, message.not_after - epoch - self._arrival))
-
-    def _send_again(self, message: Message) -> None:
-        """Twilio does not have *message*, as far as can be known."""
-        self._returns.retract(message)
-        self._consider(message, self._clock.now())
 
 
 def _cost(job: Job) -> int:

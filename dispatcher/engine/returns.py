@@ -7,6 +7,7 @@ from dispatcher.domain.message import Message
 from dispatcher.domain.phone import country_prefix
 from dispatcher.domain.places import country_of, place_of
 from dispatcher.engine.placement import Placement
+from dispatcher.engine.retries import Retries
 from dispatcher.outcomes.results import Outcomes
 from dispatcher.pacing.lane import Lane
 from dispatcher.pacing.pacer import Pacer
@@ -15,9 +16,18 @@ from dispatcher.pacing.pacer import Pacer
 class Returns:
     """Takes messages back that Twilio did not process, or that never left, and finds another way for them."""
 
-    def __init__(self, pacer: Pacer, placement: Placement, ledger: Ledger, outcomes: Outcomes, clock: Clock) -> None:
+    def __init__(
+        self,
+        pacer: Pacer,
+        placement: Placement,
+        retries: Retries,
+        ledger: Ledger,
+        outcomes: Outcomes,
+        clock: Clock,
+    ) -> None:
         self._pacer = pacer
         self._placement = placement
+        self._retries = retries
         self._ledger = ledger
         self._outcomes = outcomes
         self._clock = clock
@@ -31,22 +41,28 @@ class Returns:
             self._pacer.go_again(lane, message)
 
     def by_another(self, message: Message, lane: Lane, verdict: Declined, *, barred: bool = False) -> None:
-        """*message* was not processed: another sender may take it; *barred*: this one never will."""
+        """*message* was not processed: it goes again, maybe by another sender; *barred*: this one never takes it."""
         lane.give_back(message)
+        lane.unchoose(message)
+        if not message.origin.is_owned:
+            return
         if barred:
             message.tried = (*message.tried, lane.sender.number)
-        self.choose_anew(message, lane, verdict)
+        self._outcomes.failed(message, lane.sender.number, verdict.code, verdict.reason)
+        self.retract(message)
+        self._retries.declined(message, verdict)
 
-    def choose_anew(self, message: Message, lane: Lane, verdict: Declined | None = None) -> None:
-        """Place *message*, which has not left by *lane* after all; its attempts stay what Twilio declined."""
-        if verdict is None:
-            self.take_back(message, lane)
-        else:
-            lane.unchoose(message)
-            self.retract(message)
+    def not_found(self, message: Message, sender: str, reason: str) -> None:
+        """Twilio does not have *message*, as far as can be known: the request that left by *sender* came to nothing."""
+        self._outcomes.failed(message, sender, None, reason)
+        self.retract(message)
+        self._retries.not_found(message, reason)
+
+    def choose_anew(self, message: Message, lane: Lane) -> None:
+        """Place *message*, which has not left by *lane* after all."""
+        self.take_back(message, lane)
         if not self._placement.place(message, self._clock.monotonic(), front=True):
-            code, reason = (verdict.code, verdict.reason) if verdict else (None, no_sender(message))
-            self._outcomes.conclude(message, "refused", code=code, reason=reason)
+            self._outcomes.conclude(message, "refused", reason=no_sender(message))
 
     def take_back(self, message: Message, lane: Lane) -> None:
         """*message* was chosen and announced, and does not leave by *lane* after all."""
@@ -67,7 +83,7 @@ class Returns:
         """
         if message.is_announced and message.origin.is_owned:
             message.is_announced = False
-            self._ledger.void(message.origin, message.offset)
+            self._ledger.void(message)
 
 
 def no_sender(message: Message) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiokafka import TopicPartition
@@ -13,6 +13,7 @@ from dispatcher.clock import Clock
 from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import PriorityClass
+from dispatcher.domain.journal import Place
 from dispatcher.domain.message import JournalPage
 from dispatcher.intake.commits import Commits
 from dispatcher.intake.held import Held
@@ -41,6 +42,7 @@ ANSWER_WITHIN = 5.0
 # would throw away what was prefetched.
 NOTHING = TopicPartition("", -1)
 
+_Value = TypeVar("_Value")
 Receive = Callable[[PartitionOffsets, Sequence[Any], int], None]
 ReceiveParked = Callable[[PartitionOffsets, Sequence[Any]], None]
 Open = Callable[[], AbstractAsyncContextManager[Any]]
@@ -356,15 +358,12 @@ class Intake:
         for topic, partition, offset in recovered.settled:
             if (offsets := owned.get(TopicPartition(topic, partition))) is not None:
                 offsets.recall(offset)
-        recovered.doubt = {
-            place: intent
-            for place, intent in recovered.doubt.items()
-            if (offsets := owned.get(TopicPartition(*place[:2]))) is not None and offsets.is_open(place[2])
-        }
+        recovered.doubt = _open(recovered.doubt, owned)
+        recovered.tried = _open(recovered.tried, owned)
         log.info("partitions assigned", indices=len(indices), of=self._partitions)
         if indices:
             page = await self._resume(recovered, indices)
-            for topic, partition, offset in recovered.doubt:
+            for topic, partition, offset in {**recovered.doubt, **recovered.tried}:
                 owned[TopicPartition(topic, partition)].announce(offset, page)
         # Only now: a record that was taken before `resume` knows of the past might be sent again.
         self._generation += 1
@@ -401,3 +400,12 @@ class Intake:
             except KafkaError as error:
                 log.warning("what the last owner left cannot be read; trying again", error=repr(error))
                 await self._clock.sleep(RETRY_AFTER)
+
+
+def _open(found: Mapping[Place, _Value], owned: Mapping[TopicPartition, PartitionOffsets]) -> dict[Place, _Value]:
+    """Return what was *found* of jobs that are to be taken again."""
+    return {
+        place: value
+        for place, value in found.items()
+        if (offsets := owned.get(TopicPartition(*place[:2]))) is not None and offsets.is_open(place[2])
+    }

@@ -10,7 +10,7 @@ import structlog
 from aiokafka import TopicPartition
 
 from dispatcher.clock import Clock
-from dispatcher.domain.journal import Intent, Page, Place, decode_page, open_intents
+from dispatcher.domain.journal import Intent, Page, Place, Tried, decode_page, open_intents, tried_before
 from dispatcher.domain.outcome import Position, Status
 from dispatcher.domain.parking import Whereabouts
 from dispatcher.intake.offsets import Bookmark
@@ -35,12 +35,15 @@ _decode_result = msgspec.json.Decoder(_Result).decode
 class Recovered:
     """What former owners left, by the jobs' places: *settled* ones have a result; those in *doubt* an intent and none.
 
+    Of those that were *tried* attempts came to nothing, whether they are in doubt or not.
+
     *sids* are those of the results, *seen* where their jobs stood first and last, by id; *result_ends* where the
     results ended, by partition.
     """
 
     settled: set[Place] = field(default_factory=set)
     doubt: dict[Place, Intent] = field(default_factory=dict)
+    tried: dict[Place, Tried] = field(default_factory=dict)
     sids: set[str] = field(default_factory=set)
     seen: dict[str, Position | Whereabouts] = field(default_factory=dict)
     result_ends: dict[int, int] = field(default_factory=dict)
@@ -85,7 +88,9 @@ class History:
             _read_results(recovered, index, records[TopicPartition(self._results, index)])
         for book in set[TopicPartition]().union(*books.values()):
             first = {index: starts_at[book] for index, starts_at in books.items() if book in starts_at}
-            recovered.doubt |= open_intents(_pages(records[book], first))
+            pages = list(_pages(records[book], first))
+            recovered.doubt |= open_intents(pages)
+            recovered.tried |= tried_before(pages)
         for place in recovered.settled & recovered.doubt.keys():
             del recovered.doubt[place]
         return recovered
@@ -152,6 +157,7 @@ def _pages(records: Iterable[Any], first: Mapping[int, int]) -> Iterator[Page]:
     for page, record in _decoded(records, decode_page):
         offset = record.offset
         page.intents = [intent for intent in page.intents if first.get(intent.partition, inf) <= offset]
+        page.tried = [tried for tried in page.tried if first.get(tried.partition, inf) <= offset]
         yield page
 
 

@@ -8,7 +8,7 @@ import structlog
 
 from dispatcher.clock import Clock
 from dispatcher.domain.message import Message, Origin
-from dispatcher.domain.outcome import Position, Result, Status
+from dispatcher.domain.outcome import Attempt, Position, Result, Status
 from dispatcher.domain.parking import Parked, write_headers
 from dispatcher.domain.topics import Topics
 from dispatcher.outcomes.dead_letters import dead_letter
@@ -64,10 +64,21 @@ class Outcomes:
             at=self._timestamp(),
             carrier=job.carrier,
             parked=None if message.first is None else place,
+            history=self._history(message, code, reason) if message.history else msgspec.UNSET,
         )
         _results(status).inc()
         record = Record(job.id.encode(), _encode(result), (), origin, message.offset)
         self._publisher.add(self._topics.results, record)
+
+    def failed(self, message: Message, sender: str, code: int | None, reason: str) -> None:
+        """The attempt to send *message* by *sender* came to nothing, and may not be the last: remember it."""
+        message.history = (*message.history, Attempt(self._timestamp(), sender, code, reason))
+
+    def _history(self, message: Message, code: int | None, reason: str | None) -> tuple[Attempt, ...]:
+        """Return every attempt of *message*, of which the last may be what is being concluded."""
+        if len(message.history) == message.attempts or message.sender is None:
+            return message.history
+        return (*message.history, Attempt(self._timestamp(), message.sender.number, code, reason))
 
     def park(self, message: Message, tier: str, due: float, priority: str) -> None:
         """Let *message* wait in *tier* since it is *due* so late; its record is settled when the copy is safe.
@@ -78,7 +89,7 @@ class Outcomes:
         if not origin.is_owned:
             return
         first = message.first or Position(origin.topic, origin.partition, message.offset)
-        headers = write_headers(Parked(due, first, priority, message.attempts))
+        headers = write_headers(Parked(due, first, priority, message.attempts, message.history))
         at = int(self._clock.epoch() * 1000)
         record = Record(message.job.to.encode(), _encode(message.job), headers, origin, message.offset, at)
         self._publisher.add(f"{self._topics.parked}.{tier}", record)

@@ -153,6 +153,13 @@ COMMITS = Counter("dispatcher_commits", "Commits of offsets, by result: ok, fail
 IN_DOUBT = Gauge("dispatcher_in_doubt_messages", "Messages of which nobody knows yet whether Twilio has them, now.",
     registry=registry,
 )  # fmt: skip
+RETRIES = Counter(
+    "dispatcher_retries",
+    "Attempts that came to nothing and were not the last, by the account of the next and by Twilio's code (in_doubt: "
+    "no answer, and nothing found).",
+    ["account", "code"],
+    registry=registry,
+)
 DOUBTS = Counter(
     "dispatcher_doubts_resolved",
     "Messages in doubt by how that ended: callback, list (both: accepted), resend, unknown (by the pool's policy).",

@@ -109,6 +109,7 @@ def test_every_key_reaches_its_setting() -> None:
                     api_key_sid="SK" + "0" * 31 + "1",
                     api_key_secret=Secret("key-secret"),
                     max_concurrency=60,
+                    retry_share=0.1,
                     rate=Rate(800, "s"),
                 ),
                 "promo": Account(

@@ -61,7 +61,7 @@ CASES = [
     ("twilio:", "«---\ntwilio:", 'a second document starts here; drop the "---" and what follows'),
     ("group_id: dispatcher", "group_id: x«\x07", "this character cannot stand in YAML; remove it"),
     ("[GB, JE, IE]", "[«${COUNTRY}]", 'inside { } and [ ] a variable needs quotes: "${NAME}"'),
-    ("brand: acme", "brand: acme\n    «brand: acme", '"brand" is given twice, first in line 71; keep one of them'),
+    ("brand: acme", "brand: acme\n    «brand: acme", '"brand" is given twice, first in line 72; keep one of them'),
     ("[GB, JE, IE]", "«&loop [*loop]", "this refers to what it is part of; write it out"),
     ("group_id: dispatcher", "? «[a]\n  : b", "a key has to be text"),
     # Variables
@@ -232,7 +232,7 @@ CASES = [
         'YAML reads +18885550100 as a number; quote it: "+18885550100"',
     ),
     ('["72345",', "[«72345,", 'YAML reads 72345 as a number; quote it: "72345"'),
-    ('- number: "+447700900123"', '- number: «"72345"', '"72345" is a sender already, in line 46; drop one of them'),
+    ('- number: "+447700900123"', '- number: «"72345"', '"72345" is a sender already, in line 47; drop one of them'),
     (
         '- number: "72345"',
         '- number: «"+15550"',

@@ -1,15 +1,16 @@
 """Intents are safe before messages leave, and each message is handed back once, whatever happens to its partition."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from dispatcher.delivery.ledger import MOST_INHERITED, TICK, Ledger
-from dispatcher.domain.journal import Intent, Page, decode_page, open_intents
+from dispatcher.delivery.ledger import MOST_INHERITED, MOST_TRIED, TICK, Ledger
+from dispatcher.domain.journal import Intent, Page, Tried, decode_page, open_intents, tried_before
 from dispatcher.domain.message import JournalPage, Message
+from dispatcher.domain.outcome import Attempt
 from dispatcher.intake.offsets import Bookmark, PartitionOffsets
 from tests.clock import FakeClock
 from tests.unit.pacing.making import Desk, make_message
@@ -67,10 +68,10 @@ class Office:
         self.clock.advance(TICK)
         await self.settle_down()
 
-    async def open(self, *inherited: Intent) -> JournalPage:
-        """Open the book, signed, with what was *inherited*."""
+    async def open(self, *inherited: Intent, tried: Sequence[Tried] = ()) -> JournalPage:
+        """Open the book, signed, with what was *inherited* and *tried*."""
         async with asyncio.TaskGroup() as tasks:
-            opening = tasks.create_task(self.ledger.open_book(0, inherited), name="open")
+            opening = tasks.create_task(self.ledger.open_book(0, inherited, tried), name="open")
             await self.tick()
             while not opening.done():
                 self.acknowledge()
@@ -143,7 +144,9 @@ async def test_what_comes_while_a_page_is_on_its_way_shares_the_next(office: Off
 async def test_jobs_of_all_partitions_stand_in_one_book(office: Office) -> None:
     office.intend(1, partition=0)
     office.intend(1, partition=1)
-    office.ledger.void(office.desks[1], 2)
+    taken_back = make_message(offset=2)
+    taken_back.origin = office.desks[1]
+    office.ledger.void(taken_back)
     await office.tick()
     [(partition, page, _)] = office.producer.pages
     assert partition == 0
@@ -188,14 +191,49 @@ async def test_what_kafka_does_not_take_is_written_again_in_its_order(office: Of
 
 
 async def test_a_void_takes_back_what_was_announced_before_it(office: Office) -> None:
-    office.intend(1)
+    first = office.intend(1)
     office.intend(2)
     await office.tick()
-    office.ledger.void(office.desks[0], 1)
+    office.ledger.void(first)
     office.acknowledge()
     await office.tick()
     pages = [page for _, page, _ in office.producer.pages]
     assert list(open_intents(pages)) == [("campaign.jobs", 0, 2)]
+
+
+FULL = Attempt("2026-11-24T18:00:00.000+00:00", "72345", 21611, "its queue is full")
+
+
+async def test_what_was_tried_before_stands_in_each_page_about_it(office: Office) -> None:
+    """Earlier pages may be gone when a new owner reads."""
+    message = office.intend(1)
+    await office.tick()
+    message.history = (FULL,)
+    office.ledger.void(message)
+    office.acknowledge()
+    await office.tick()
+    intent = Intent("campaign.jobs", 0, 1, message.job.id, 2, "72345", 1.0)
+    office.ledger.intend(message, intent)
+    office.acknowledge()
+    await office.tick()
+    _, failed, again = [page for _, page, _ in office.producer.pages]
+    tried = Tried("campaign.jobs", 0, 1, (FULL,))
+    assert tried_before([failed]) == tried_before([again]) == {tried.place: tried}
+    assert open_intents([again]) == {tried.place: intent}
+
+
+def test_of_what_two_owners_say_of_earlier_attempts_the_most_count() -> None:
+    once, twice = (Tried("campaign.jobs", 0, 1, (FULL,) * many) for many in (1, 2))
+    late = Page("frozen", tried=[once])
+    assert tried_before([Page("next", tried=[twice]), late]) == {once.place: twice}
+
+
+@pytest.mark.parametrize("many", [1, MOST_TRIED, MOST_TRIED + 1])
+async def test_what_was_tried_under_a_former_owner_is_said_again(office: Office, many: int) -> None:
+    tried = [Tried("campaign.jobs", 1, offset, (FULL,)) for offset in range(many)]
+    await office.open(tried=tried)
+    assert all(len(page.tried) <= MOST_TRIED for page in office.opened)
+    assert list(tried_before(office.opened).values()) == tried
 
 
 def test_an_owner_takes_back_nothing_of_anothers() -> None:
@@ -208,8 +246,10 @@ def test_an_owner_takes_back_nothing_of_anothers() -> None:
 
 
 async def test_a_void_for_a_partition_that_has_gone_is_nobodys_business(office: Office) -> None:
+    message = make_message(offset=1)
+    message.origin = office.desks[0]
     office.ledger.close_book()
-    office.ledger.void(office.desks[0], 1)
+    office.ledger.void(message)
     await office.tick()
     assert not office.producer.pages
 
@@ -265,9 +305,9 @@ async def test_a_page_that_fails_after_the_books_were_closed_is_handed_back_too(
 
 async def test_a_book_that_is_closed_while_a_page_is_on_its_way_takes_nothing_back(office: Office) -> None:
     """The next owner may have announced the same job since: a void that came then would hide that it was sent."""
-    office.intend(7)
+    message = office.intend(7)
     await office.tick()
-    office.ledger.void(office.desks[0], 6)
+    office.ledger.void(message)
     office.ledger.close_book()
     office.acknowledge()
     await office.tick()

@@ -21,7 +21,7 @@ from dispatcher.domain.control import CampaignRecord
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import Fleet, PriorityClass
 from dispatcher.domain.journal import Intent
-from dispatcher.domain.message import Message, Origin
+from dispatcher.domain.message import Message
 from dispatcher.domain.outcome import Result
 from dispatcher.domain.parking import parked_topics
 from dispatcher.domain.quiet_hours import QuietHoursSettings
@@ -87,8 +87,8 @@ class _Journal:
         self.intents.append(intent)
         self.unsafe.append(message)
 
-    def void(self, _origin: Origin, offset: int) -> None:
-        self.voided.append(offset)
+    def void(self, message: Message) -> None:
+        self.voided.append(message.offset)
 
 
 @dataclass(slots=True, kw_only=True)

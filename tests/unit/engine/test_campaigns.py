@@ -152,6 +152,7 @@ def test_what_is_in_doubt_when_its_campaign_is_cancelled_is_not_sent_again() -> 
         stage.run(60)
         for doubt in stage.pipeline.doubts.due():
             stage.pipeline.doubts.not_found(doubt)
+    stage.run(2)
     assert [result.status for result in stage.results] == ["cancelled"]
     assert len(stage.sent) == 1
 

@@ -11,8 +11,9 @@ import pytest
 from aiokafka import TopicPartition
 
 from dispatcher.delivery.ledger import Ledger
-from dispatcher.domain.journal import Intent, Place
-from dispatcher.domain.outcome import Position, Result
+from dispatcher.domain.journal import Intent, Place, Tried
+from dispatcher.domain.message import Message
+from dispatcher.domain.outcome import Attempt, Position, Result
 from dispatcher.intake.offsets import Bookmark, PartitionOffsets
 from dispatcher.intake.recovery import History
 from tests.clock import FakeClock
@@ -92,6 +93,7 @@ class Owner:
         self.indices = indices
         self.ledger = Ledger(kafka, "journal", name, kafka.clock, intended=lambda _: None)
         self.offsets: dict[TopicPartition, PartitionOffsets] = {}
+        self.tried: dict[Place, Tried] = {}
 
     async def take_over(self) -> set[Place]:
         """Read the past, as the intake does; return what is in doubt."""
@@ -109,18 +111,27 @@ class Owner:
             for place, intent in recovered.doubt.items()
             if self.offsets[TopicPartition(*place[:2])].is_open(place[2])
         }
-        page = await self.ledger.open_book(min(self.indices), list(doubt.values()))
-        for topic, index, offset in doubt:
+        self.tried = {
+            place: tried
+            for place, tried in recovered.tried.items()
+            if self.offsets[TopicPartition(*place[:2])].is_open(place[2])
+        }
+        page = await self.ledger.open_book(min(self.indices), list(doubt.values()), list(self.tried.values()))
+        for topic, index, offset in {**doubt, **self.tried}:
             self.offsets[TopicPartition(topic, index)].announce(offset, page)
         return set(doubt)
 
-    def intend(self, place: Place) -> None:
-        message = make_message(offset=place[2])
-        message.origin = self.offsets[TopicPartition(*place[:2])]
-        self.ledger.intend(message, Intent(*place, _id(place), 1, "72345", 0.0))
+    def intend(self, place: Place, history: tuple[Attempt, ...] = ()) -> None:
+        message = self._message(place, history)
+        self.ledger.intend(message, Intent(*place, _id(place), len(history) + 1, "72345", 0.0))
 
-    def void(self, place: Place) -> None:
-        self.ledger.void(self.offsets[TopicPartition(*place[:2])], place[2])
+    def void(self, place: Place, history: tuple[Attempt, ...] = ()) -> None:
+        self.ledger.void(self._message(place, history))
+
+    def _message(self, place: Place, history: tuple[Attempt, ...]) -> Message:
+        message = make_message(offset=place[2])
+        message.origin, message.history = self.offsets[TopicPartition(*place[:2])], history
+        return message
 
     def conclude(self, place: Place) -> None:
         topic, index, offset = place
@@ -147,6 +158,8 @@ class World:
         self.ends = {TopicPartition(topic, index): 0 for topic in TOPICS for index in range(PARTITIONS)}
         self.open: set[Place] = set()
         self.announced: set[Place] = set()
+        # What Twilio declined of what is open, so often.
+        self.history: dict[Place, tuple[Attempt, ...]] = {}
 
     def divide(self) -> list[range]:
         """Return the indices of each worker there is now."""
@@ -172,14 +185,18 @@ class World:
         for place in self.rng.sample(ours, self.rng.randrange(len(ours) + 1)):
             match self.rng.choice(["intend", "void", "conclude", "rest"]):
                 case "intend":
-                    owner.intend(place)
+                    owner.intend(place, self.history.get(place, ()))
                     self.announced.add(place)
                 case "void" if place in self.announced:
-                    owner.void(place)
+                    if self.rng.random() < 0.5:  # else it never left
+                        failed = Attempt("now", "72345", 21611, "no")
+                        self.history[place] = (*self.history.get(place, ()), failed)
+                    owner.void(place, self.history.get(place, ()))
                     self.announced.discard(place)
                 case "conclude" if place in self.announced:
                     owner.conclude(place)
                     self.announced.discard(place)
+                    self.history.pop(place, None)
                     self.open.discard(place)
 
 
@@ -196,6 +213,8 @@ async def test_a_new_owner_finds_exactly_what_was_announced_and_neither_taken_ba
             for owner in owners:
                 doubt = await _while_time_goes_by(clock, owner.take_over())
                 assert doubt == {place for place in world.announced if place[1] in owner.indices}
+                told = {place: tried.history for place, tried in owner.tried.items()}
+                assert told == {place: all_ for place, all_ in world.history.items() if place[1] in owner.indices}
                 owner.commit()
                 world.read(owner)
             for _ in range(world.rng.randrange(8)):
