@@ -94,7 +94,8 @@ class Retries:
         if sender is not None:
             pause = max(pause, self._reserve(sender.account, message, now) - now)
         due = self._clock.epoch() + pause
-        ends = ends_at(message.job, message.history, self._fleet.pools[message.job.pool].validity)
+        pool = self._fleet.pools.get(message.job.pool)  # the config may have dropped it
+        ends = ends_at(message.job, message.history, pool.validity if pool is not None else None)
         if ends is not None and ends.timestamp() <= due:
             at = datetime.fromtimestamp(due, UTC)
             reason = f"{reason}; the next attempt, at {at:%Y-%m-%d %H:%M:%S} UTC, would come too late"
