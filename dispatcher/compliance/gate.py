@@ -8,6 +8,7 @@ import msgspec
 from dispatcher.compliance.content import ContentRules
 from dispatcher.compliance.quiet_hours import QuietHours
 from dispatcher.compliance.suppression import SuppressionList
+from dispatcher.domain.duration import format_duration
 from dispatcher.domain.job import MAX_BODY_CHARACTERS, Job
 from dispatcher.domain.message import Message
 from dispatcher.domain.outcome import Status
@@ -95,7 +96,11 @@ def has_expired(job: Job, now: datetime) -> Objection | None:
     """Object when the job's *expires_at* has passed."""
     if job.expires_at is None or job.expires_at > now:
         return None
-    return Objection("expired", f"it expired at {job.expires_at.isoformat()}, before its turn came")
+    reason = f"it expired at {job.expires_at.isoformat()}, before its turn came"
+    if job.send_at is not None:
+        late = format_duration((now - job.send_at).total_seconds())
+        reason += f"; it was to leave at {job.send_at.isoformat()}, which was missed by {late}"
+    return Objection("expired", reason)
 
 
 def has_no_body_twilio_takes(job: Job) -> Objection | None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from dispatcher.config.document import Document, Loc
 from dispatcher.config.nearest import nearest, suggestion
 from dispatcher.domain.campaign import Campaign
+from dispatcher.domain.duration import parse_duration
 from dispatcher.domain.errors import ConfigError, DispatcherError, Mistake
 from dispatcher.domain.instant import parse_instant
 from dispatcher.domain.job import MAX_BODY_CHARACTERS, MAX_MEDIA_URLS
@@ -30,7 +31,7 @@ _KEYS = {
     "window": "when it may go out",
     "tags": "names and values to find its messages by",
 }
-_WINDOW = ("not_before", "expires_at")
+_WINDOW = ("not_before", "expires_at", "stale_after")
 # The id of a message is this name and a row number, and may have 128 characters.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
@@ -57,7 +58,8 @@ def load_campaign(
     body, template = sheet.read(_body, "body"), sheet.read(_template, "template")
     media_urls, tags = sheet.read_list(_url, "media_urls", most=MAX_MEDIA_URLS), sheet.read_mapping("tags")
     rate = sheet.read(Rate.parse, "rate")
-    not_before, expires_at = (sheet.read(parse_instant, "window", key) for key in _WINDOW)
+    not_before, expires_at = (sheet.read(parse_instant, "window", key) for key in _WINDOW[:2])
+    stale_after = sheet.read(_stale_after, "window", "stale_after")
     if not_before and expires_at and expires_at <= not_before:
         sheet.wrong(("window", "expires_at"), "the window ends before it begins; write a later time")
     sheet.refuse_unknown_keys()
@@ -76,6 +78,7 @@ def load_campaign(
         rate=rate,
         not_before=not_before,
         expires_at=expires_at,
+        stale_after=stale_after,
         tags=tags,
     )
 
@@ -187,6 +190,13 @@ def _body(text: str) -> str:
     if len(body) > MAX_BODY_CHARACTERS:
         raise ValueError(f"the body has {len(body)} characters; Twilio takes up to {MAX_BODY_CHARACTERS}")
     return body
+
+
+def _stale_after(text: str) -> float:
+    seconds = parse_duration(text)
+    if not seconds:
+        raise ValueError(f'"{text}" is too short; write for how long a message may be late, like "2h"')
+    return seconds
 
 
 def _template(text: str) -> Template:

@@ -15,6 +15,7 @@ class Campaign:
     """A campaign as its file says it; the pool and the class exist, the template compiles.
 
     At most one of *body* (the same for everybody) and *template* is set; with neither there are *media_urls*.
+    No message leaves before *not_before*, nor later than *expires_at*, nor than *stale_after* seconds after it was to.
     *rate* is the campaign's own throttle, in segments, on top of what the senders allow. *recipients* is a CSV file.
     """
 
@@ -29,4 +30,5 @@ class Campaign:
     rate: Rate | None = None
     not_before: datetime | None = None
     expires_at: datetime | None = None
+    stale_after: float | None = None
     tags: Mapping[str, str] = field(default_factory=dict)

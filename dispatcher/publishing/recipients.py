@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from io import TextIOWrapper
 from typing import BinaryIO
@@ -112,6 +112,7 @@ class Recipients:
         to = fields[self._to].strip()
         if not is_e164(to):
             raise ValueError("to is no number in E.164, like +12065550142")
+        send_at = campaign.not_before if self._send_at is None else self._moment(fields[self._send_at])
         job = Job(
             id=job_id(campaign.name, row),
             campaign=campaign.name,
@@ -119,8 +120,8 @@ class Recipients:
             pool=campaign.pool,
             body=campaign.body if campaign.template is None else self._body(campaign.template, fields),
             media_urls=campaign.media_urls,
-            send_at=campaign.not_before if self._send_at is None else self._moment(fields[self._send_at]),
-            expires_at=campaign.expires_at,
+            send_at=send_at,
+            expires_at=_expires_at(campaign, send_at),
             timezone=None if self._timezone is None else _zone(fields[self._timezone].strip()),
             carrier=None if self._carrier is None else _carrier(fields[self._carrier]),
             tags=campaign.tags or None,
@@ -145,7 +146,16 @@ class Recipients:
         moment = parse_instant(text)
         if self._campaign.expires_at and moment >= self._campaign.expires_at:
             raise ValueError("send_at is not before the end of the campaign's window")
-        return moment
+        begins = self._campaign.not_before
+        return moment if begins is None else max(moment, begins)
+
+
+def _expires_at(campaign: Campaign, send_at: datetime | None) -> datetime | None:
+    """Return until when a message that is to leave at *send_at* may: at the window's end, or when it is stale."""
+    if send_at is None or campaign.stale_after is None:
+        return campaign.expires_at
+    stale_at = send_at + timedelta(seconds=campaign.stale_after)
+    return stale_at if campaign.expires_at is None else min(stale_at, campaign.expires_at)
 
 
 def _carrier(text: str) -> Carrier | None:

@@ -48,7 +48,7 @@ pool: marketing
 template: Hi {{ name }}
 priority: urgent
 rate: 50/s burst 5
-window: {not_before: "2026-11-24T18:00:00Z", expires_at: 2026-11-24T20:00:00-01:00}
+window: {not_before: "2026-11-24T18:00:00Z", expires_at: 2026-11-24T20:00:00-01:00, stale_after: 2h}
 media_urls: ["https://example.com/a.png", "https://example.com/b.png"]
 recipients: people.csv
 tags: {season: spring, year: 2026}
@@ -67,6 +67,7 @@ tags: {season: spring, year: 2026}
         rate=Rate(50, "s", 5),
         not_before=datetime(2026, 11, 24, 18, tzinfo=UTC),
         expires_at=datetime(2026, 11, 24, 21, tzinfo=UTC),
+        stale_after=7200.0,
         media_urls=("https://example.com/a.png", "https://example.com/b.png"),
         tags={"season": "spring", "year": "2026"},
     )
@@ -120,6 +121,14 @@ RIGHT = "campaign: spring\npool: otp\nbody: Hi\nrecipients: people.csv\n"
         (
             RIGHT + "window: {not_before: 2026-11-24T18:00:00Z, expires_at: 2026-11-24T18:00:00Z}\n",
             ["5:56: the window ends before it begins; write a later time"],
+        ),
+        (
+            RIGHT + "window: {stale_after: 2 hours}\n",
+            ['5:23: "2 hours" is no duration; write a number and a unit, like "20s", "250ms" or "5min"'],
+        ),
+        (
+            RIGHT + "window: {stale_after: 0s}\n",
+            ['5:23: "0s" is too short; write for how long a message may be late, like "2h"'],
         ),
         (RIGHT + "window: tomorrow\n", ["5:9: names and values are needed here, like NAME: VALUE"]),
         (RIGHT + "tags: [a]\n", ["5:7: names and values are needed here, like NAME: VALUE"]),

@@ -635,6 +635,31 @@ def test_a_job_whose_turn_comes_too_late_expires_unsent() -> None:
     assert {result.attempts for result in stage.results if result.status == "expired"} == {0}
 
 
+def test_a_job_whose_time_was_missed_expires_and_says_by_how_much() -> None:
+    stage = Stage(one_sender())
+    due = stage.clock.now() - timedelta(hours=3)
+    stage.receive(send_at=due.isoformat(), expires_at=(due + timedelta(hours=2)).isoformat())
+    stage.run(1)
+    assert not stage.sent
+    (result,) = stage.results
+    assert result.status == "expired"
+    assert result.reason == (
+        "it expired at 2026-11-24T17:00:00+00:00, before its turn came; "
+        "it was to leave at 2026-11-24T15:00:00+00:00, which was missed by 3 h"
+    )
+
+
+def test_a_campaigns_window_holds_for_every_message_of_it() -> None:
+    stage = Stage(one_sender(rate=2))
+    opens, closes = (stage.clock.now() + timedelta(seconds=seconds) for seconds in (30, 40))
+    for _ in range(40):
+        stage.receive(send_at=opens.isoformat(), expires_at=closes.isoformat())
+    stage.run(120)
+    assert Counter(result.status for result in stage.results) == {"accepted": 20, "expired": 20}
+    start = stage.clock.monotonic() - 120
+    assert all(start + 30 <= at < start + 40 for at in stage.times)
+
+
 def test_a_job_that_came_too_late_expires_at_once() -> None:
     stage = Stage(one_sender())
     stage.receive(expires_at=(stage.clock.now() - timedelta(seconds=1)).isoformat())

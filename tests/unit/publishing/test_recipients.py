@@ -1,6 +1,6 @@
 import csv
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -82,6 +82,35 @@ def test_a_row_is_not_sent_before_the_window_opens(make_campaign: MakeCampaign) 
 
     assert [job.send_at for job in jobs(campaign)] == [opens, later]
     assert [job.send_at for job in jobs(make_campaign(f"to,name\n{ANA},Ana\n", not_before=opens))] == [opens]
+
+
+def test_a_row_that_is_to_leave_before_the_window_waits_for_it(make_campaign: MakeCampaign) -> None:
+    opens = datetime(2026, 11, 24, tzinfo=UTC)
+    campaign = make_campaign(f"to,name,send_at\n{ANA},Ana,2026-11-23T00:00:00Z\n", not_before=opens)
+
+    assert [job.send_at for job in jobs(campaign)] == [opens]
+
+
+@pytest.mark.parametrize(
+    ("send_at", "ends_in", "expires_in"),
+    [("", None, 2), ("2026-11-24T05:00:00Z", None, 7), ("2026-11-24T05:00:00Z", 6, 6), ("", 6, 2)],
+)
+def test_a_row_may_be_late_for_so_long_and_never_after_the_window(
+    make_campaign: MakeCampaign, send_at: str, ends_in: int | None, expires_in: int
+) -> None:
+    opens = datetime(2026, 11, 24, tzinfo=UTC)
+    campaign = make_campaign(
+        f"to,name,send_at\n{ANA},Ana,{send_at}\n",
+        not_before=opens,
+        expires_at=None if ends_in is None else opens + timedelta(hours=ends_in),
+        stale_after=7200.0,
+    )
+
+    assert [job.expires_at for job in jobs(campaign)] == [opens + timedelta(hours=expires_in)]
+
+
+def test_a_row_without_a_time_is_never_stale(make_campaign: MakeCampaign) -> None:
+    assert [job.expires_at for job in jobs(make_campaign(f"to,name\n{ANA},Ana\n", stale_after=60.0))] == [None]
 
 
 def test_the_longest_text_that_twilio_takes_is_a_job(make_campaign: MakeCampaign) -> None:
