@@ -61,7 +61,14 @@ def publish(
     loaded = load_campaign(campaign, settings, os.environ, recipients=recipients)
     found = _survey(loaded, settings)
     pool = settings.fleet.pools[loaded.pool]
-    needed = estimate(pool, settings.fleet, found.segments, messages=found.recipients, throttle=loaded.rate)
+    needed = estimate(
+        pool,
+        settings.fleet,
+        found.segments,
+        messages=found.recipients,
+        throttle=loaded.rate,
+        has_media=bool(loaded.media_urls),
+    )
     plan = _plan(loaded, found, needed)
     if not json_output:
         typer.echo(_sentences(loaded, found, needed))

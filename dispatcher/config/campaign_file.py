@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from dispatcher.config.document import Document, Loc
 from dispatcher.config.nearest import nearest, suggestion
@@ -12,7 +11,7 @@ from dispatcher.domain.campaign import Campaign
 from dispatcher.domain.duration import parse_duration
 from dispatcher.domain.errors import ConfigError, DispatcherError, Mistake
 from dispatcher.domain.instant import parse_instant
-from dispatcher.domain.job import MAX_BODY_CHARACTERS, MAX_MEDIA_URLS
+from dispatcher.domain.job import MAX_BODY_CHARACTERS, MAX_MEDIA_URLS, objection_to_media_url
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.settings import Settings
 from dispatcher.domain.templates import Template
@@ -57,6 +56,8 @@ def load_campaign(
     priority = sheet.read(lambda text: priorities[_known("priority class", text, priorities)], "priority")
     body, template = sheet.read(_body, "body"), sheet.read(_template, "template")
     media_urls, tags = sheet.read_list(_url, "media_urls", most=MAX_MEDIA_URLS), sheet.read_mapping("tags")
+    if media_urls and pool is not None and not _carries_media(settings, pool):
+        sheet.wrong(("media_urls",), f'no sender of the pool "{pool}" carries media', at_key=True)
     rate = sheet.read(Rate.parse, "rate")
     not_before, expires_at = (sheet.read(parse_instant, "window", key) for key in _WINDOW[:2])
     stale_after = sheet.read(_stale_after, "window", "stale_after")
@@ -81,6 +82,11 @@ def load_campaign(
         stale_after=stale_after,
         tags=tags,
     )
+
+
+def _carries_media(settings: Settings, pool: str) -> bool:
+    fleet = settings.fleet
+    return any(fleet.media_rates(fleet.senders[number]) for number in fleet.pools[pool].senders)
 
 
 class _Sheet:
@@ -207,11 +213,6 @@ def _template(text: str) -> Template:
 
 
 def _url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and not re.search(r"\s", text)
-    except ValueError:
-        fine = False
-    if not fine:
-        raise ValueError(f'"{text}" is no URL; write one like "https://example.com/picture.png"')
+    if (objection := objection_to_media_url(text)) is not None:
+        raise ValueError(f"this is no URL for media: {objection}")
     return text

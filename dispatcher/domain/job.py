@@ -1,5 +1,6 @@
 """A job: one message that somebody wants sent, as it stands in the jobs topics."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
@@ -16,6 +17,19 @@ MAX_BODY_CHARACTERS = 1600  # Twilio's own bound, error 21617
 MAX_MEDIA_URLS = 10
 # What proxies and servers on the way are sure to take.
 MAX_MEDIA_URL_CHARACTERS = 2048
+
+
+# A host and what follows, without user, white space or anything beyond ASCII.
+_MEDIA_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:[/?][!-~]*)?", re.IGNORECASE)
+
+
+def objection_to_media_url(url: str) -> str | None:
+    """Say what keeps Twilio from fetching media from *url*, without showing it; None where nothing is to be seen."""
+    if len(url) > MAX_MEDIA_URL_CHARACTERS:
+        return f"it has {len(url)} characters, and at most {MAX_MEDIA_URL_CHARACTERS} are taken"
+    if _MEDIA_URL.fullmatch(url) is None:
+        return "it has to be one that Twilio can fetch, like https://example.com/picture.png"
+    return None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

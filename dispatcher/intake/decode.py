@@ -1,19 +1,15 @@
 """Bytes to a job, or the reason why they are none."""
 
-import re
 from collections.abc import Sequence
 
 import msgspec
 
 from dispatcher.domain.fleet import CARRIERS
-from dispatcher.domain.job import MAX_MEDIA_URL_CHARACTERS, MAX_MEDIA_URLS, Job
+from dispatcher.domain.job import MAX_MEDIA_URLS, Job, objection_to_media_url
 from dispatcher.domain.templates import render
 
 # An unknown field may have a name of a megabyte.
 LONGEST_REASON = 200
-
-# A host and what follows, without user, white space or anything beyond ASCII; the port is checked by Twilio.
-_MEDIA_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:[/?][!-~]*)?", re.IGNORECASE)
 
 _decoder = msgspec.json.Decoder(Job)
 
@@ -47,13 +43,8 @@ def _check_media(urls: Sequence[str]) -> None:
     if len(urls) > MAX_MEDIA_URLS:
         raise NotAJobError(f"the job has {len(urls)} media_urls; Twilio takes at most {MAX_MEDIA_URLS}")
     for place, url in enumerate(urls):
-        if len(url) > MAX_MEDIA_URL_CHARACTERS:
-            what = f"it has {len(url)} characters, and at most {MAX_MEDIA_URL_CHARACTERS} are taken"
-        elif _MEDIA_URL.fullmatch(url) is None:
-            what = "it has to be one that Twilio can fetch, like https://example.com/picture.png"
-        else:
-            continue
-        raise NotAJobError(f"media_urls[{place}] is no URL for media: {what}")
+        if (objection := objection_to_media_url(url)) is not None:
+            raise NotAJobError(f"media_urls[{place}] is no URL for media: {objection}")
 
 
 def _rendered(job: Job, template: str) -> Job:

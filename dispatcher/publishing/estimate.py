@@ -1,6 +1,6 @@
 """How long a campaign takes at the configured rates, and what holds it up."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dispatcher.domain.fleet import CARRIERS, Carrier, Fleet, Pool, Sender
@@ -18,14 +18,25 @@ class Estimate:
 
 
 def estimate(
-    pool: Pool, fleet: Fleet, segments: Mapping[Carrier | None, int], *, messages: int, throttle: Rate | None = None
+    pool: Pool,
+    fleet: Fleet,
+    segments: Mapping[Carrier | None, int],
+    *,
+    messages: int,
+    throttle: Rate | None = None,
+    has_media: bool = False,
 ) -> Estimate:
     """Return how long *pool* takes for so many *segments* by carrier (None: unknown) in so many *messages*.
 
-    Every sender is taken to work at its rate to the end; daily caps and quiet hours are left out.
+    With media some sender of the pool has to carry them; each message counts as a segment then. Every sender is taken
+    to work at its rate to the end; daily caps and quiet hours are left out.
     """
     senders = [fleet.senders[number] for number in pool.senders]
-    limits = [_senders(pool, fleet, senders, segments)]
+    limits: list[Estimate] = []
+    if has_media:
+        senders = [sender for sender in senders if fleet.media_rates(sender)]
+        limits += _media(fleet, senders, messages)
+    limits.append(_senders(pool, fleet, senders, segments, has_media=has_media))
     if throttle is not None:
         limits.append(Estimate(sum(segments.values()) / throttle.per_second, f"the campaign's own rate, {throttle}"))
     families = {fleet.accounts[sender.account].family for sender in senders}
@@ -42,15 +53,31 @@ def estimate(
     return max(limits, key=lambda limit: limit.seconds)
 
 
-def _senders(pool: Pool, fleet: Fleet, senders: list[Sender], segments: Mapping[Carrier | None, int]) -> Estimate:
+def _media(fleet: Fleet, senders: list[Sender], messages: int) -> Iterator[Estimate]:
+    """Yield what the families let their senders of a kind send of media, where no other kind can help out."""
+    shared = fleet.media_family_rates()
+    keys = {(fleet.accounts[sender.account].family, sender.kind) for sender in senders}
+    if keys <= shared.keys():
+        seconds = messages / sum(shared[key].per_second for key in keys)
+        kinds = _listed(sorted({kind for _, kind in keys}))
+        yield Estimate(seconds, f"the messages with media of all {kinds} senders of an account and its subaccounts")
+
+
+def _senders(
+    pool: Pool, fleet: Fleet, senders: list[Sender], segments: Mapping[Carrier | None, int], *, has_media: bool
+) -> Estimate:
     """Return the time that the senders' rates alone ask for.
 
     Short codes, toll-free numbers and the like reach every carrier at one rate together. A 10DLC campaign has a rate
     for each carrier, whatever the count of its numbers; a message to an unknown carrier takes room at all of them.
     """
-    shared = sum(sender.rate.per_second for sender in senders if sender.rate is not None)
-    campaigns = [fleet.a2p_campaigns[name] for name in {sender.a2p_campaign for sender in senders} if name]
-    apart = {carrier: sum(campaign.rates[carrier].per_second for campaign in campaigns) for carrier in CARRIERS}
+    rates_of = fleet.media_rates if has_media else fleet.rates
+    rates = {sender.a2p_campaign or sender.number: rates_of(sender) for sender in senders}.values()
+    shared = sum(by_carrier[None].per_second for by_carrier in rates if None in by_carrier)
+    apart = {
+        carrier: sum(by_carrier[carrier].per_second for by_carrier in rates if carrier in by_carrier)
+        for carrier in CARRIERS
+    }
     known = {carrier: segments.get(carrier, 0) for carrier in CARRIERS}
     unknown = segments.get(None, 0)
 

@@ -18,7 +18,7 @@ from dispatcher.bench.load import (
     streams,
 )
 from dispatcher.domain.errors import DispatcherError
-from dispatcher.domain.fleet import CARRIERS, Carrier, Fleet, Pool
+from dispatcher.domain.fleet import CARRIERS, Carrier, Fleet, Pool, SenderKind
 from dispatcher.domain.phone import is_e164
 from dispatcher.domain.segments import count_segments
 from dispatcher.sharding.rendezvous import Ranking
@@ -64,6 +64,19 @@ def test_every_sender_has_work_for_all_the_time_with_every_carrier() -> None:
     for carrier, rate in zip(CARRIERS, (40, 40, 20, 10), strict=True):
         for number in ("+12065550100", "+12065550101"):
             assert goes[number, carrier] >= rate / 2 * SECONDS, (number, carrier)
+
+
+def test_a_service_has_work_at_home_and_letters_where_they_reach() -> None:
+    fleet = make_fleet(
+        [
+            make_sender("MG" + "5" * 32, 60, kind=SenderKind.MESSAGING_SERVICE, prefixes=("+1",)),
+            make_sender("ACME", 10, kind=SenderKind.ALPHANUMERIC, prefixes=("+44",)),
+        ]
+    )
+    assert {(kind.prefix, kind.segments) for kind in streams(fleet)} == {("+1", 60), ("+44", 10)}
+    goes = demand(fleet)
+    assert goes["MG" + "5" * 32, None] >= 60 * SECONDS
+    assert goes["ACME", None] >= 10 * SECONDS
 
 
 rates = st.fixed_dictionaries({carrier: st.floats(0.5, 200) for carrier in CARRIERS})

@@ -41,6 +41,14 @@ def mistakes(file: Path, settings: Settings) -> list[str]:
     return [f"{mistake.line}:{mistake.column}: {mistake.what}" for mistake in caught.value.mistakes]
 
 
+def test_media_need_a_sender_that_carries_them(written: Written, settings: Settings) -> None:
+    senders = {number: replace(sender, media_prefixes=()) for number, sender in settings.fleet.senders.items()}
+    without = replace(settings, fleet=replace(settings.fleet, senders=senders))
+    file = written(RIGHT + "media_urls: ['https://example.com/a.png']\n")
+    assert load_campaign(file, settings, {}).media_urls == ("https://example.com/a.png",)
+    assert mistakes(file, without) == ['5:1: no sender of the pool "otp" carries media']
+
+
 def test_every_key_reaches_the_campaign(written: Written, settings: Settings) -> None:
     file = written("""\
 campaign: spring
@@ -137,8 +145,9 @@ RIGHT = "campaign: spring\npool: otp\nbody: Hi\nrecipients: people.csv\n"
         (
             RIGHT + "media_urls: [ftp://example.com, 'https://exa mple.com']\n",
             [
-                '5:14: "ftp://example.com" is no URL; write one like "https://example.com/picture.png"',
-                '5:33: "https://exa mple.com" is no URL; write one like "https://example.com/picture.png"',
+                f"5:{column}: this is no URL for media: it has to be one that Twilio can fetch, like "
+                "https://example.com/picture.png"
+                for column in (14, 33)
             ],
         ),
         (

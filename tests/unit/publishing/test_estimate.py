@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from dispatcher.domain.fleet import (
     CARRIERS,
+    DEFAULT_MMS_RATES,
     A2PCampaign,
     Account,
     Brand,
@@ -148,3 +150,37 @@ def test_the_time_is_enough_and_no_less_would_be(
     else:
         assert found.seconds >= max(bounds) * (1 - 1e-6)
         assert found.seconds <= sum(segments.values()) / shared * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "seconds", "bottleneck"),
+    [
+        (SenderKind.SHORT_CODE, 1, 250.0, 'the senders of the pool "marketing"'),
+        (SenderKind.SHORT_CODE, 2, 125.0, 'the senders of the pool "marketing"'),
+        # However many there are.
+        (
+            SenderKind.TOLL_FREE,
+            4,
+            400.0,
+            "the messages with media of all toll_free senders of an account and its subaccounts",
+        ),
+    ],
+)
+def test_media_take_what_their_senders_and_their_family_have_of_them(
+    kind: SenderKind, numbers: int, seconds: float, bottleneck: str
+) -> None:
+    senders = [
+        replace(sender(f"7234{place}", 1000), kind=kind, mms_rate=DEFAULT_MMS_RATES[kind], media_prefixes=("+1",))
+        for place in range(numbers)
+    ]
+    fleet = Fleet(
+        accounts={"main": Account(name="main", sid="AC1", auth_token=Secret("x"))},
+        senders={one.number: one for one in (*senders, sender("72350", 1000))},
+        a2p_campaigns={},
+        brands={},
+        pools={},
+    )
+    pool = Pool(name="marketing", senders=tuple(fleet.senders))
+    found = estimate(pool, fleet, {None: 10_000}, messages=10_000, has_media=True)
+    assert found.seconds == pytest.approx(seconds)
+    assert found.bottleneck == bottleneck
