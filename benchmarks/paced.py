@@ -86,6 +86,10 @@ class _Origin:
     def settle(self, offset: int) -> None:
         """Never."""
 
+    def is_settled(self, _offset: int) -> bool:
+        """Never."""
+        return False
+
 
 def peak(times: Sequence[float], window: float) -> int:
     """Return the most of *times* (in order) that lie within any *window* of so many seconds."""

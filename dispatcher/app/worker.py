@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.twilio import TwilioApi
 from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
+from dispatcher.domain.caps import CapRules
 from dispatcher.domain.control import WORKER, Applied, CampaignRecord, SenderRecord, encode
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import Account, Fleet
@@ -33,10 +34,12 @@ from dispatcher.domain.message import JournalPage, Message
 from dispatcher.domain.parking import parked_topics
 from dispatcher.domain.sender_health import SenderHealth
 from dispatcher.domain.settings import Settings
+from dispatcher.engine.caps import Caps
 from dispatcher.engine.driver import Driver
 from dispatcher.engine.pipeline import Pipeline
 from dispatcher.engine.reconciler import Reconciler
 from dispatcher.intake.callbacks import CallbackLog
+from dispatcher.intake.cap_log import CapLog
 from dispatcher.intake.consumer import Intake
 from dispatcher.intake.control import ControlReader
 from dispatcher.intake.held import Held
@@ -44,7 +47,7 @@ from dispatcher.intake.recovery import History, Recovered
 from dispatcher.intake.sender_news import SenderNews
 from dispatcher.intake.suppressions import SuppressionReader
 from dispatcher.outcomes.publisher import Publisher
-from dispatcher.outcomes.results import Outcomes
+from dispatcher.outcomes.results import CappedOutcomes, Outcomes
 from dispatcher.telemetry import metrics
 from dispatcher.transport.exchange import Send
 from dispatcher.transport.fenced_producer import FencedProducer
@@ -132,6 +135,20 @@ async def run_worker(
             await control.caught_up()
             return await worker.resume(recovered, indices)
 
+        cap_log = None
+        if (caps := worker.pipeline.caps) is not None:
+            reader = await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
+            cap_log = CapLog(
+                reader,
+                for_intents,
+                topics.caps,
+                clock,
+                heard=caps.heard,
+                after_batch=worker.driver.wake,
+                claims=caps.claims,
+            )
+            caps.wake = cap_log.wake
+            await cap_log.begin()
         suppressions = SuppressionReader(
             readers[4],
             topics.suppressions,
@@ -167,6 +184,7 @@ async def run_worker(
                 results=topics.results,
                 partitions=kafka.partitions,
                 horizon=kafka.dedup_horizon,
+                results_since=None if cap_log is None else partial(worker.take_over_caps, cap_log),
             ),
             fence=fence,
         )
@@ -197,6 +215,11 @@ async def run_worker(
         ]
         if live is not None:
             background.append(tasks.create_task(live.follow(worker.adopt), name="config"))
+        if cap_log is not None:
+            background += [
+                tasks.create_task(cap_log.follow(), name="caps"),
+                tasks.create_task(cap_log.run(), name="claims"),
+            ]
         _calm_garbage_collector()
         log.info("dispatching", twilio=settings.twilio.base_url, kafka=kafka.bootstrap_servers, group=kafka.group_id)
         await intake.run(stop)
@@ -231,6 +254,17 @@ class Worker:
         self.ledger = Ledger(for_intents, settings.topics.journal, _name(), clock, intended=self._intended)
         self.api = TwilioApi(http, fleet.accounts, base_url=settings.twilio.base_url, answered=self._answered)
         self.suppressions = SuppressionList()
+        caps: Caps | None = None
+        outcomes = Outcomes(self.publisher, settings.topics, clock)
+        if rules := CapRules(fleet):
+            caps = Caps(
+                rules,
+                partitions=settings.kafka.partitions,
+                arrival=settings.twilio.request_timeout,
+                clock=clock,
+                results_end=lambda index: self.publisher.ends.get((settings.topics.results, index), 0),
+            )
+            outcomes = CappedOutcomes(self.publisher, settings.topics, clock, caps.conclude)
         self.pipeline = Pipeline(
             fleet=fleet,
             priorities=settings.priorities,
@@ -240,7 +274,7 @@ class Worker:
             dedup_horizon=settings.kafka.dedup_horizon,
             requests=RequestMaker(fleet.pools, public_url, settings.twilio.only_number),
             ledger=self.ledger,
-            outcomes=Outcomes(self.publisher, settings.topics, clock),
+            outcomes=outcomes,
             compliance=compliance_gate(settings, self.suppressions),
             arrival=settings.twilio.request_timeout,
             fence=fence,
@@ -248,6 +282,7 @@ class Worker:
             random=Random(),  # noqa: S311 - jitter, not secrets
             send=self.api.send,
             call_back=self.held.call_back,
+            caps=caps,
         )
         self.driver = Driver(self.pipeline, clock)
 
@@ -287,10 +322,19 @@ class Worker:
         results = self._settings.topics.results
         self.publisher.ends = {(results, index): end for index, end in recovered.result_ends.items()}
         self.pipeline.recover(recovered.doubt, recovered.sids, recovered.seen, recovered.tried)
+        if self.pipeline.caps is not None:
+            in_doubt = {place: intent.charges for place, intent in recovered.doubt.items() if intent.charges}
+            self.pipeline.caps.recover(indices, recovered.charged, in_doubt)
         self.pipeline.share(indices, self._settings.kafka.partitions)
         self.pipeline.resume()
         self.driver.wake()
         return page
+
+    async def take_over_caps(self, cap_log: CapLog, indices: Collection[int]) -> Mapping[int, int]:
+        """Speak for *indices* in the topic of caps; return from where on their results say what was spent since."""
+        assert self.pipeline.caps is not None  # noqa: S101 - the log is there for it
+        epoch = await cap_log.take_over(_name(), indices)
+        return self.pipeline.caps.begin(epoch, indices)
 
     async def look_up(self, number: str, to: str) -> list[Listed]:
         """Return what Twilio lists of the sender with *number* and a recipient; nothing when it is no longer ours."""
@@ -325,6 +369,8 @@ class Worker:
     def hear(self, health: SenderHealth) -> None:
         """Tracking says how a sender's queue at Twilio is."""
         self.pipeline.senders.hear(health)
+        if self.pipeline.caps is not None:
+            self.pipeline.caps.hear(health)
         self.driver.wake()
 
     async def watch_senders(self) -> None:
@@ -332,6 +378,8 @@ class Worker:
         while True:
             await self._clock.sleep(SENDERS_EVERY)
             self.pipeline.senders.look()
+            if self.pipeline.caps is not None:
+                self.pipeline.caps.look()
             self.driver.wake()
 
     def _intended(self, messages: list[Message]) -> None:

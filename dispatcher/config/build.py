@@ -202,6 +202,7 @@ def _simulator(section: SimulatorSection) -> SimulatorSettings:
         "rate_factors": section.rate_factors,
         "service_senders": section.service_senders,
         "filtered": section.filtered,
+        "tmobile_caps": section.tmobile_caps,
         **{f"{fault}_share": share for fault, share in faults.items()},
         **{f"callback_{fault}_share": share for fault, share in callbacks.items()},
     }

@@ -24,7 +24,3 @@ def remarks(document: Document, settings: Settings) -> Iterator[Mistake]:
         elif sender.kind is SenderKind.ALPHANUMERIC and "opt_out" in settings.content.rules:
             what = "nobody can answer STOP to letters; let the texts of its pools name another way to opt out"
             yield document.mistake(loc, what)
-    for name, brand in fleet.brands.items():
-        if brand.tmobile_daily_cap is not None:
-            what = "the cap is not enforced yet; keep the brand's T-Mobile traffic below it in what you publish"
-            yield document.mistake(("brands", name, "tmobile_daily_cap"), what)

@@ -230,6 +230,7 @@ class AccountSection(Section):
     countries: list[Text] | None = Field(
         None, min_length=1, description='all that it may send to, as ISO codes, like ["US", "CA"] (every country)'
     )
+    daily_cap: Count | None = Field(None, description="messages a day, from midnight UTC on (no cap)")
 
 
 class SenderSection(Section):
@@ -289,7 +290,10 @@ class A2PCampaignSection(Section):
 class BrandSection(Section):
     """Who is behind 10DLC campaigns."""
 
-    tmobile_daily_cap: Count | None = Field(None, description="segments a day to T-Mobile (no cap)")
+    tmobile_daily_cap: Count | None = Field(
+        None,
+        description="segments a day to T-Mobile, from midnight US Pacific on; of jobs without a carrier, too (no cap)",
+    )
 
 
 class PoolSection(Section):
@@ -350,6 +354,7 @@ class TopicsSection(Section):
         None, description="one record a change of delivery status (dispatch.deliveries)"
     )
     senders: TopicName | None = Field(None, description="what is known of each sender (dispatch.senders)")
+    caps: TopicName | None = Field(None, description="how workers share out day caps (dispatch.caps)")
     parked: TopicName | None = Field(
         None, description="how the names of the topics begin in which messages wait (dispatch.parked)"
     )
@@ -400,6 +405,9 @@ class SimulatorSection(Section):
     faults: FaultsSection = Field(FaultsSection(), description="which shares of requests go wrong")
     callback_faults: CallbackFaultsSection = Field(
         CallbackFaultsSection(), description="which shares of callbacks go wrong"
+    )
+    tmobile_caps: dict[str, Count] | None = Field(
+        None, description="the segments a day that T-Mobile really takes of a brand, then 30023 (those of `brands`)"
     )
     rate_factors: dict[str, Factor] | None = Field(
         None, description='what a sender really drains at, as a factor of its rate: {"72345": 0.5}'

@@ -73,7 +73,7 @@ class Account:
     """A Twilio account or subaccount. *parent* names the account whose family it belongs to.
 
     *countries* are all that it may send to (see `domain.places`); None is every country. Of what it can send,
-    *retry_share* is for messages that were tried before.
+    *retry_share* is for messages that were tried before. *daily_cap* is in messages a day (UTC).
     """
 
     name: str
@@ -86,6 +86,7 @@ class Account:
     parent: str | None = None
     countries: frozenset[str] | None = None
     retry_share: float = 0.2
+    daily_cap: int | None = None
 
     @property
     def family(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from dispatcher.domain.caps import Charge
 from dispatcher.domain.outcome import Attempt, Position
 
 # A job's place: the topic, the partition and the offset of its record.
@@ -16,7 +17,7 @@ Place = tuple[str, int, int]
 class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The job at *offset* of *partition* of *topic* is about to be sent. *at* is in seconds of the epoch.
 
-    *first* is where the job stood before it was parked.
+    *first* is where the job stood before it was parked, *charges* what it is charged to caps.
     """
 
     topic: str
@@ -27,6 +28,7 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sender: str
     at: float
     first: Position | None = None
+    charges: tuple[Charge, ...] = ()
 
 
 class Tried(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from dispatcher.domain.caps import Charge
 from dispatcher.domain.fleet import Sender
 from dispatcher.domain.job import Job
 from dispatcher.domain.outcome import Attempt, Position
@@ -33,6 +34,9 @@ class Origin(Protocol):
     def settle(self, offset: int) -> None:
         """The job at *offset* needs nothing more."""
 
+    def is_settled(self, offset: int) -> bool:
+        """Say whether the job at *offset* needs nothing more."""
+
 
 class Record(Protocol):
     """A record as Kafka brings it; *timestamp* is when it was appended, in milliseconds of the epoch."""
@@ -51,7 +55,8 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     the epoch), *departed_at* that of its last request (monotonic). *tried* are the numbers of senders that could not
     take it. *lane* is where it waits, or from where it left. *is_announced*: the journal says that it is about to be
     sent. *not_after* is until when it may lie in Twilio's queue, in seconds of the epoch. *first* is where the
-    job stood before it was parked. *history* are the attempts that came to nothing, the first one first.
+    job stood before it was parked. *history* are the attempts that came to nothing, the first one first. *charged* is
+    what it takes of caps.
     """
 
     job: Job
@@ -69,3 +74,4 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     not_after: float = inf
     first: Position | None = None
     history: tuple[Attempt, ...] = ()
+    charged: tuple[Charge, ...] = ()

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from dispatcher.domain.caps import Charge
 from dispatcher.domain.fleet import Carrier
 
 Status = Literal["accepted", "refused", "suppressed", "expired", "cancelled", "unknown", "dead"]
@@ -35,7 +36,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `unknown`: the POST left, no answer came, and no evidence could be found either way. *code* is Twilio's
     error code, *reason* a sentence for a person, *carrier* the recipient's where the job names it, *at* RFC 3339
     in UTC. *parked* is where the job stood last, if it had to wait for long. *history* is there only where an attempt
-    came to nothing and was not the end: it tells of every attempt, the first one first.
+    came to nothing and was not the end: it tells of every attempt, the first one first. *charges* are there only where
+    caps count the message: what it took of each.
     """
 
     id: str
@@ -54,3 +56,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     carrier: Carrier | None = None
     parked: Position | None = None
     history: tuple[Attempt, ...] | msgspec.UnsetType = msgspec.UNSET
+    charges: tuple[Charge, ...] | msgspec.UnsetType = msgspec.UNSET

@@ -164,6 +164,8 @@ class SimulatorSettings:
     callback_forged_share: float = 0.0
     # The share that carriers filter (30007) of the messages whose body has a text in it: a campaign's, say.
     filtered: Mapping[str, float] = field(default_factory=dict)
+    # The segments a day that T-Mobile really takes of a brand, where those are not the config's.
+    tmobile_caps: Mapping[str, int] = field(default_factory=dict)
     # What a sender's queue really drains at, as a factor of its configured rate; absent means 1.
     rate_factors: Mapping[str, float] = field(default_factory=dict)
     # How many numbers are in each Messaging Service; in none it refuses what is sent through it.

@@ -18,3 +18,5 @@ class Topics:
     # The tiers' topics have this name and how long a record stays.
     parked: str = "dispatch.parked"
     alerts: str = "dispatch.alerts"
+    # How workers share out day caps.
+    caps: str = "dispatch.caps"

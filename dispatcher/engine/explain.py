@@ -153,3 +153,7 @@ class _Nowhere:
 
     def settle(self, offset: int) -> None:
         """Nothing is settled."""
+
+    def is_settled(self, _offset: int) -> bool:
+        """Nothing is settled."""
+        return False

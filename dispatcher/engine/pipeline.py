@@ -13,6 +13,7 @@ from dispatcher.compliance.gate import ComplianceGate, Objection, Postponed
 from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.retry import barred
+from dispatcher.domain.caps import CapRules
 from dispatcher.domain.control import CampaignRecord
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import Fleet, PriorityClass
@@ -25,6 +26,7 @@ from dispatcher.domain.segments import count_segments
 from dispatcher.domain.settings import Settings
 from dispatcher.engine.answers import Answers
 from dispatcher.engine.campaigns import Campaigns
+from dispatcher.engine.caps import Caps, Leave
 from dispatcher.engine.doubts import Doubts
 from dispatcher.engine.later import Later
 from dispatcher.engine.placement import Placement
@@ -48,7 +50,7 @@ AHEAD = 0.050
 # The clocks of operators and workers differ by less than so many seconds.
 CLOCKS_DIFFER = 5.0
 
-_REASONS = ("sender", "queue", "account", "family", "campaign", "concurrency", "suspended", "held", "journal")
+_REASONS = ("sender", "queue", "account", "family", "campaign", "concurrency", "suspended", "held", "journal", "cap")
 
 
 class Pipeline:
@@ -79,6 +81,7 @@ class Pipeline:
         random: Random,
         send: Callable[[Request], None],
         call_back: Callable[[Collection[str], float], None],
+        caps: Caps | None = None,
     ) -> None:
         self._compliance = compliance
         self._arrival = arrival
@@ -90,9 +93,16 @@ class Pipeline:
         self._clock = clock
         self._send = send
         self._call_back = call_back
+        self.caps = caps
         self._pacer = Pacer(
-            admit=self._admit, depart=self._depart, run_dry=self._run_dry, announce=self._announce, ahead=AHEAD
+            admit=self._admit if caps is None else self._admit_charged,
+            depart=self._depart,
+            run_dry=self._run_dry,
+            announce=self._announce if caps is None else self._announce_charged,
+            ahead=AHEAD,
         )
+        if caps is not None:
+            caps.tell(granted=lambda message: self._announce(message, message.lane), short=self._come_short)
         self.hierarchy = Hierarchy(
             fleet,
             weights=[priority.weight for priority in priorities],
@@ -100,11 +110,12 @@ class Pipeline:
             random=random,
             hold=self._pacer.hold,
         )
-        self.placement = Placement(fleet, self.hierarchy, self._pacer)
+        self.placement = Placement(fleet, self.hierarchy, self._pacer, rests=None if caps is None else caps.rests)
         self._repeats = Repeats(dedup_horizon)
         self._later = Later(priorities, self._repeats, outcomes, clock)
         self._retries = Retries(fleet, self.placement, self._later, outcomes, clock, random)
-        self._returns = Returns(self._pacer, self.placement, self._retries, ledger, outcomes, clock)
+        give_back = _not_charged if caps is None else caps.give_back
+        self._returns = Returns(self._pacer, self.placement, self._retries, ledger, outcomes, clock, give_back)
         self.senders = Senders(
             self.hierarchy,
             self.placement,
@@ -200,6 +211,8 @@ class Pipeline:
         if self._recovered and (intent := self._recovered.pop((origin.topic, origin.partition, offset), None)):
             # The last owner was about to send it, or did. That comes before any objection: it may have been accepted.
             self.doubts.inherit(message, intent)
+            if self.caps is not None:
+                self.caps.inherit(message)
         elif seen is place:
             origin.settle(offset)  # a crash left two records of this job, and the other one is cared for
         elif seen is not None:
@@ -239,6 +252,8 @@ class Pipeline:
         self.campaigns.obey(campaign, record)
         if self.campaigns.is_cancelled(campaign):
             self.campaigns.withdraw_all(self._later.withdraw(campaign))
+            if self.caps is not None:
+                self.campaigns.withdraw_all(self.caps.shelf.withdraw(campaign))
         elif campaign in self.campaigns.stopped:
             return
         now = self._clock.epoch()
@@ -273,6 +288,8 @@ class Pipeline:
         self._retries.adopt(fleet)
         self.senders.adopt(fleet.senders, settings.feedback.queue_delay)
         self._returns.refuse_stranded(self.placement.place_anew(gone, now))
+        for message in self.caps.adopt(CapRules(fleet)) if self.caps is not None else ():
+            self._place(message)
         for measured in (metrics.LANE_WAITING, metrics.QUEUE_SECONDS, metrics.IN_FLIGHT, metrics.CONCURRENCY):
             measured.clear()  # of what is no more
 
@@ -315,6 +332,8 @@ class Pipeline:
         self._recovered.clear()
         self._tried.clear()
         self.doubts.clear()
+        for message in self.caps.forget() if self.caps is not None else ():
+            self._pacer.withdraw(message.lane, message)
         for lane in self.hierarchy.lanes():
             for message in self._pacer.drain(lane):
                 self._returns.retract(message)
@@ -331,6 +350,8 @@ class Pipeline:
             waiting["held"] += held
             reason = lane.waiting_at.reason if lane.waiting_at else "campaign"
             waiting[reason] += lane.queue.count + lane.prepared - held
+        if self.caps is not None:
+            waiting["cap"] = len(self.caps.shelf)
         for reason, messages in waiting.items():
             metrics.WAITING.labels(reason).set(messages)
         for account, gate in self.hierarchy.concurrency.items():
@@ -350,12 +371,16 @@ class Pipeline:
             self._consider(message, self._clock.now())
         if self.campaigns.due <= now:
             self.campaigns.work()
+        if self.caps is not None and self.caps.shelf.is_stirred:
+            self._serve_shelf(self.caps)
         self._pacer.run(now)
 
     def next_due(self) -> float:
         """Return the monotonic time at which `run` is needed next; inf: not before something happens."""
         if self._halted or not self._fence.is_open(self._clock.monotonic()):
             return inf
+        if self.caps is not None and self.caps.shelf.is_stirred:
+            return 0.0
         due = min(self._pacer.next_due(), self.campaigns.due)
         return min(due, self._later.next_due()) if self._later else due
 
@@ -407,6 +432,49 @@ class Pipeline:
     def _run_dry(self, lane: Lane, now: float) -> None:
         self.placement.relieve(lane, now)
 
+    # ------------------------------------------------------------------ caps, where the config has any
+
+    def _announce_charged(self, message: Message, lane: Lane) -> None:
+        """*message* is about to leave, once it is charged to what caps it."""
+        assert self.caps is not None  # noqa: S101 - chosen by that
+        match self.caps.reserve(message, lane.sender):
+            case Leave.GRANTED:
+                self._announce(message, lane)
+            case Leave.SHORT:
+                self._come_short(message)
+            case Leave.ASKED:
+                pass
+
+    def _come_short(self, message: Message) -> None:
+        """*message* was chosen to leave, and a cap has no room for it: another sender may, or it waits."""
+        assert self.caps is not None  # noqa: S101 - as above
+        lane: Lane = message.lane
+        self._pacer.withdraw(lane, message)
+        if message.is_announced:
+            self._returns.take_back(message, lane)
+        else:
+            lane.unchoose(message)
+        now = self._clock.monotonic()
+        sender = self.placement.router.choose(message, now)
+        if sender is None or self.caps.rests(sender, message):
+            self.caps.put_on_shelf(message, lane.sender)
+        else:
+            self.placement.place(message, now, front=True)
+
+    def _serve_shelf(self, caps: Caps) -> None:
+        again, put_off = caps.serve()
+        for message in again:
+            self._place(message)
+        for message, until, reason in put_off:
+            self._put_off(message, Postponed(until, reason))
+
+    def _admit_charged(self, message: Message, now: float) -> bool:
+        assert self.caps is not None  # noqa: S101 - as above
+        if message.charged and message.origin.is_owned and not self.caps.is_charged_for(message, message.lane.sender):
+            self._returns.choose_anew(message, message.lane)  # the day that it was charged for is over
+            return False
+        return self._admit(message, now)
+
     # ------------------------------------------------------------------ out
 
     def _announce(self, message: Message, lane: Lane) -> None:
@@ -416,8 +484,8 @@ class Pipeline:
             message.is_announced = True
         job, origin = message.job, message.origin
         at = self._clock.epoch()
-        sender, attempt, first = lane.sender.number, message.attempts, message.first
-        intent = Intent(origin.topic, origin.partition, message.offset, job.id, attempt, sender, at, first)
+        sender, attempt, first, charges = lane.sender.number, message.attempts, message.first, message.charged
+        intent = Intent(origin.topic, origin.partition, message.offset, job.id, attempt, sender, at, first, charges)
         self._ledger.intend(message, intent)
 
     def intended(self, messages: list[Message]) -> None:
@@ -441,6 +509,10 @@ class Pipeline:
         self._waited[message.priority].observe(epoch - message.appended_at)
         # Twilio counts from when it has the message.
         self._send(self._requests.make(message, lane.sender, message.not_after - epoch - self._arrival))
+
+
+def _not_charged(_message: Message) -> None:
+    """There are no caps."""
 
 
 def _cost(job: Job) -> int:

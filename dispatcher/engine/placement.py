@@ -1,6 +1,7 @@
 """Puts messages into lanes and moves them to others: where sharding (which sender) meets pacing (when)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
 
 from dispatcher.domain.fleet import Fleet, Sender
 from dispatcher.domain.message import Message
@@ -23,10 +24,17 @@ class Placement:
 
     A message is placed once, with the sender it belongs to. It moves when that sender is quarantined, and when a
     sender of its pool has nothing to do while it would still wait longer than the pool's *spill_after*: behind others,
-    or because its own is suspended.
+    or because its own is suspended. *rests* says that a message cannot leave by a sender, for a cap of some day.
     """
 
-    def __init__(self, fleet: Fleet, hierarchy: Hierarchy, pacer: Pacer) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        hierarchy: Hierarchy,
+        pacer: Pacer,
+        rests: Callable[[Sender, Message], bool] | None = None,
+    ) -> None:
+        self._rests = rests
         self._hierarchy = hierarchy
         self._pacer = pacer
         self.health = Health(self._suspend)
@@ -40,7 +48,7 @@ class Placement:
             fleet,
             self.health,
             weight=lambda sender: hierarchy.capacity(sender.number),
-            wait=lambda sender, message: self.lane_of(sender, message).wait(message.priority),
+            wait=self._wait if self._rests is None else self._wait_or_rest,
         )
         # The lanes of each pool that were too full for a message when it was placed, oldest first.
         self._overfull: dict[str, dict[Lane, None]] = {name: {} for name in fleet.pools}
@@ -164,7 +172,15 @@ class Placement:
             message.job.pool == pool
             and self.router.can_take(lane.sender, message)
             and self.lane_of(lane.sender, message) is lane
+            and (self._rests is None or not self._rests(lane.sender, message))
         )
+
+    def _wait(self, sender: Sender, message: Message) -> float:
+        return self.lane_of(sender, message).wait(message.priority)
+
+    def _wait_or_rest(self, sender: Sender, message: Message) -> float:
+        assert self._rests is not None  # noqa: S101 - chosen by that
+        return inf if self._rests(sender, message) else self._wait(sender, message)
 
     def _put(self, message: Message, sender: Sender) -> Lane:
         message.sender = sender

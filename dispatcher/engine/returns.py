@@ -1,5 +1,7 @@
 """Messages that were chosen to leave and come back unsent: to their lane, to another sender, or to their result."""
 
+from collections.abc import Callable
+
 from dispatcher.clock import Clock
 from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.verdict import Declined
@@ -14,7 +16,10 @@ from dispatcher.pacing.pacer import Pacer
 
 
 class Returns:
-    """Takes messages back that Twilio did not process, or that never left, and finds another way for them."""
+    """Takes messages back that Twilio did not process, or that never left, and finds another way for them.
+
+    *give_back* is called with those that were charged to caps.
+    """
 
     def __init__(
         self,
@@ -24,7 +29,9 @@ class Returns:
         ledger: Ledger,
         outcomes: Outcomes,
         clock: Clock,
+        give_back: Callable[[Message], None],
     ) -> None:
+        self._give_back = give_back
         self._pacer = pacer
         self._placement = placement
         self._retries = retries
@@ -81,6 +88,8 @@ class Returns:
 
         Only while its partition is ours: a new owner may have announced it, too.
         """
+        if message.charged:
+            self._give_back(message)
         if message.is_announced and message.origin.is_owned:
             message.is_announced = False
             self._ledger.void(message)

@@ -104,6 +104,10 @@ class PartitionOffsets:
         self._pages[offset] = page
         page.open += 1
 
+    def is_settled(self, offset: int) -> bool:
+        """Say whether the record at *offset* needs nothing more."""
+        return offset < self.watermark or self._is_settled(offset)
+
     @property
     def watermark(self) -> int:
         """The offset to commit: everything below it is settled."""

@@ -1,6 +1,6 @@
 """What the last owners of partitions did and did not come to commit: read from the journal and the results."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -10,6 +10,7 @@ import structlog
 from aiokafka import TopicPartition
 
 from dispatcher.clock import Clock
+from dispatcher.domain.caps import Charge
 from dispatcher.domain.journal import Intent, Page, Place, Tried, decode_page, open_intents, tried_before
 from dispatcher.domain.outcome import Position, Status
 from dispatcher.domain.parking import Whereabouts
@@ -26,6 +27,7 @@ class _Result(msgspec.Struct, gc=False):
     job: Position
     sid: str | None = None
     parked: Position | None = None
+    charges: tuple[Charge, ...] = ()
 
 
 _decode_result = msgspec.json.Decoder(_Result).decode
@@ -38,7 +40,7 @@ class Recovered:
     Of those that were *tried* attempts came to nothing, whether they are in doubt or not.
 
     *sids* are those of the results, *seen* where their jobs stood first and last, by id; *result_ends* where the
-    results ended, by partition.
+    results ended, by partition. *charged* are what results took of caps, by partition, each with its offset.
     """
 
     settled: set[Place] = field(default_factory=set)
@@ -47,18 +49,27 @@ class Recovered:
     sids: set[str] = field(default_factory=set)
     seen: dict[str, Position | Whereabouts] = field(default_factory=dict)
     result_ends: dict[int, int] = field(default_factory=dict)
+    charged: dict[int, list[tuple[int, tuple[Charge, ...]]]] = field(default_factory=dict)
 
 
 class History:
     """Reads what was written about partitions before they came to this worker, with a *consumer* of no group.
 
-    Results are read from *horizon* seconds ago on, at least. Of the journal the last owner wrote one partition, and its
-    commits say from where on to read it; where nobody has said, all of it is read, from the horizon on. *records_read*
-    counts, over all readings.
+    Results are read from *horizon* seconds ago on, at least, and from where *results_since* says of indices. Of the
+    journal the last owner wrote one partition, and its commits say from where on to read it; where nobody has said, all
+    of it is read, from the horizon on. *records_read* counts, over all readings.
     """
 
     def __init__(
-        self, consumer: Any, clock: Clock, *, journal: str, results: str, partitions: int, horizon: float
+        self,
+        consumer: Any,
+        clock: Clock,
+        *,
+        journal: str,
+        results: str,
+        partitions: int,
+        horizon: float,
+        results_since: Callable[[Collection[int]], Awaitable[Mapping[int, int]]] | None = None,
     ) -> None:
         self._consumer = consumer
         self._clock = clock
@@ -66,6 +77,7 @@ class History:
         self._journal = journal
         self._results = results
         self._partitions = partitions
+        self._results_since = results_since
         self.records_read = 0
 
     async def read(self, bookmarks: Mapping[TopicPartition, Bookmark]) -> Recovered:
@@ -74,12 +86,13 @@ class History:
         if not indices:
             return Recovered()
         horizon = await self._at_the_horizon(indices)
+        since = await self._results_since(indices) if self._results_since is not None else {}
         books = {index: self._books_of(index, bookmarks, horizon) for index in indices}
         starts: dict[TopicPartition, int] = {}
         for index in indices:
             partition = TopicPartition(self._results, index)
             said = min((bookmark.results or 0) for tp, bookmark in bookmarks.items() if tp.partition == index)
-            starts[partition] = min(said, horizon.get(partition, said))
+            starts[partition] = min(said, horizon.get(partition, said), since.get(index, said))
             for book, start in books[index].items():
                 starts[book] = min(start, starts.get(book, start))
         records, ends = await self._read_from(starts)
@@ -139,14 +152,18 @@ class History:
 
 def _read_results(recovered: Recovered, index: int, records: Iterable[Any]) -> None:
     """Note what *records* of the results say of jobs in the partitions with that *index*."""
-    for result, _ in _decoded(records, _decode_result):
+    charged: dict[Position, tuple[int, tuple[Charge, ...]]] = {}
+    for result, record in _decoded(records, _decode_result):
         stood = result.parked or result.job
         recovered.settled.add((stood.topic, index, stood.offset))
+        if result.charges:  # the same may stand there twice, after a failure of Kafka's
+            charged.setdefault(stood, (record.offset, result.charges))
         if result.sid is not None:
             recovered.sids.add(result.sid)
         # A repeated id is suppressed at once, maybe before its first job has a result: that is no trace of it.
         if result.status != "suppressed":
             recovered.seen[result.id] = result.job if stood == result.job else Whereabouts(result.job, stood)
+    recovered.charged[index] = [*charged.values()]
 
 
 def _pages(records: Iterable[Any], first: Mapping[int, int]) -> Iterator[Page]:

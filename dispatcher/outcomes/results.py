@@ -1,10 +1,12 @@
 """Concludes jobs: one result each, or a dead letter for what is no job."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 
 import msgspec
 import structlog
+from typing_extensions import override
 
 from dispatcher.clock import Clock
 from dispatcher.domain.message import Message, Origin
@@ -65,6 +67,7 @@ class Outcomes:
             carrier=job.carrier,
             parked=None if message.first is None else place,
             history=self._history(message, code, reason) if message.history else msgspec.UNSET,
+            charges=message.charged or msgspec.UNSET,
         )
         _results(status).inc()
         record = Record(job.id.encode(), _encode(result), (), origin, message.offset)
@@ -108,3 +111,32 @@ class Outcomes:
             self._second = second
             self._shown = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         return f"{self._shown}.{millisecond:03}+00:00"
+
+
+class CappedOutcomes(Outcomes):
+    """Outcomes that tell *concluding* what becomes of a message that was charged to caps, with its segments."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        topics: Topics,
+        clock: Clock,
+        concluding: Callable[[Message, Status, int], None],
+    ) -> None:
+        super().__init__(publisher, topics, clock)
+        self._concluding = concluding
+
+    @override
+    def conclude(
+        self,
+        message: Message,
+        status: Status,
+        *,
+        sid: str | None = None,
+        segments: int = 0,
+        code: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        if message.charged:
+            self._concluding(message, status, segments)
+        super().conclude(message, status, sid=sid, segments=segments, code=code, reason=reason)

@@ -74,8 +74,12 @@ class Carriers:
         } | {number: (line,) for number, line in self.lines.items() if line.sender.kind is SenderKind.MESSAGING_SERVICE}
         # What senders of a kind got of messages with media, in an account's family.
         self.media_peaks: dict[tuple[str, SenderKind], PeakWindow] = {}
-        self._caps = {name: brand.tmobile_daily_cap for name, brand in fleet.brands.items()}
-        self._sent_today: Counter[tuple[str, date]] = Counter()
+        # Segments to T-Mobile by brand and day (US Pacific), and what it takes of each brand a day.
+        self.tmobile_days: Counter[tuple[str, date]] = Counter()
+        self._configured_caps = {
+            name: brand.tmobile_daily_cap for name, brand in fleet.brands.items() if brand.tmobile_daily_cap is not None
+        }
+        self._caps: Mapping[str, int] = self._configured_caps
         self._latest_to: dict[str, int] = {}
         self._texted: set[str] = set()
         self._handsets: list[Due] = []
@@ -149,6 +153,10 @@ class Carriers:
         for name, factor in factors.items():
             for queue in self.queues_of(name):
                 queue.slow_to(factor, now)
+
+    def cap(self, caps: Mapping[str, int]) -> None:
+        """Hold the brands in *caps* to so many segments a day to T-Mobile, all others to what the config says."""
+        self._caps = {**self._configured_caps, **caps}
 
     def queues_of(self, name: str) -> list[SenderQueue]:
         """Return the queues that *name*, a sender, a 10DLC campaign or `campaign/carrier`, fills; none for another."""
@@ -267,12 +275,12 @@ class Carriers:
 
     def _is_capped(self, line: Line, submission: Submission, now: float) -> bool:
         """Say whether the brand is through with T-Mobile for today (US Pacific), counting this message."""
-        cap = self._caps.get(line.brand) if line.brand else None
-        if line.brand is None or cap is None or carrier_of(submission.to) != "tmobile":
+        if line.brand is None or carrier_of(submission.to) != "tmobile":
             return False
         today = line.brand, self.almanac.pacific_day(now)
-        self._sent_today[today] += submission.segments
-        return self._sent_today[today] > cap
+        self.tmobile_days[today] += submission.segments
+        cap = self._caps.get(line.brand)
+        return cap is not None and self.tmobile_days[today] > cap
 
     def _drain(self, queue: SenderQueue, now: float) -> None:
         for message, at in queue.advance(now):

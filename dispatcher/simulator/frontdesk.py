@@ -92,5 +92,6 @@ class FrontDesk:
         self._carriers.undelivered_share = settings.undelivered_share
         self._carriers.filtered = settings.filtered
         self._carriers.service_senders = settings.service_senders
+        self._carriers.cap(settings.tmobile_caps)
         self._carriers.slow_to(settings.rate_factors, now)
         return http_response(200, orjson.dumps(asdict(settings)))

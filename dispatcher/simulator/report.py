@@ -85,6 +85,7 @@ def build_report(
             if (queue := carriers.queues.get(f"{number}{MEDIA}")) is not None and queue.meter.messages
         },
         "campaigns": _campaigns(carriers),
+        "brands": _brands(carriers),
         "accounts": {
             name: {
                 "sid": desk.sid,
@@ -139,6 +140,14 @@ def _campaigns(carriers: Carriers) -> dict[str, dict[str, Any]]:
         if slash and (queue.meter.messages or not carrier.endswith(MEDIA)):
             campaigns.setdefault(campaign, {})[carrier] = _flow(queue.meter, queue)
     return campaigns
+
+
+def _brands(carriers: Carriers) -> dict[str, dict[str, int]]:
+    """Return the segments to T-Mobile of each brand by its day, which is one in US Pacific time."""
+    brands: dict[str, dict[str, int]] = {}
+    for (brand, day), segments in carriers.tmobile_days.items():
+        brands.setdefault(brand, {})[day.isoformat()] = segments
+    return brands
 
 
 def _flow(meter: Meter, queue: SenderQueue | None) -> dict[str, Any]:

@@ -62,6 +62,7 @@ async def open_simulator(
         almanac=almanac,
     )
     carriers.filtered = settings.filtered
+    carriers.cap(settings.tmobile_caps)
     connections: set[asyncio.Transport] = set()
     callbacks = Callbacks(fleet, carriers, weather, clock)
     desk = FrontDesk(fleet, carriers, weather, callbacks.counts, started=started)

@@ -6,6 +6,8 @@ from typing import Any, Final, NamedTuple
 
 from aiokafka.errors import KafkaError
 
+from dispatcher.domain.caps import CapRules
+from dispatcher.domain.claims import RETENTION
 from dispatcher.domain.errors import KafkaUnavailableError
 from dispatcher.domain.parking import parked_topics
 from dispatcher.domain.settings import Settings
@@ -28,13 +30,16 @@ def topic(settings: Settings, name: str) -> TopicSpec:
     topics = settings.topics
     is_state_of_all = name in {topics.control, topics.senders, topics.alerts}
     config: dict[str, str] = {}
-    if is_state_of_all or name == topics.suppressions:
+    if name == topics.caps:
+        config["retention.ms"] = RETENTION
+    elif is_state_of_all or name == topics.suppressions:
         config["cleanup.policy"] = "compact"
     elif name == topics.journal:
         config["retention.ms"] = JOURNAL_RETENTION
     elif name == topics.dead_letters or name in parked_topics(topics.parked):
         config["max.message.bytes"] = str(LARGEST_RECORD)  # they take what others wrote, with a header more
-    return TopicSpec(name=name, partitions=1 if is_state_of_all else settings.kafka.partitions, config=config)
+    is_one_order = is_state_of_all or name == topics.caps
+    return TopicSpec(name=name, partitions=1 if is_one_order else settings.kafka.partitions, config=config)
 
 
 def topics_of_worker(settings: Settings) -> list[TopicSpec]:
@@ -50,6 +55,7 @@ def topics_of_worker(settings: Settings) -> list[TopicSpec]:
         topics.senders,
         topics.suppressions,
         *parked_topics(topics.parked),
+        *([topics.caps] if CapRules(settings.fleet) else []),
     ]
     return [topic(settings, name) for name in names]
 

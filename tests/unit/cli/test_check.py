@@ -81,18 +81,18 @@ def test_programs_get_the_mistakes_as_json(broken: Path) -> None:
 
 
 def test_a_warning_does_not_fail_the_check(tmp_path: Path) -> None:
-    path = tmp_path / "capped.yaml"
-    text = DEMO.read_text(encoding="utf-8").replace("acme: {}", "acme: {tmobile_daily_cap: 200000}")
+    path = tmp_path / "idle.yaml"
+    text = DEMO.read_text(encoding="utf-8").replace(', "+12065550101"]', "]")
     path.write_text(text, encoding="utf-8")
-    warning = "the cap is not enforced yet; keep the brand's T-Mobile traffic below it in what you publish"
+    warning = '"+12065550101" is in no pool, so it sends nothing'
     result = run("-c", str(path))
     assert result.exit_code == 0
     assert result.output.splitlines() == [
-        f"{path}:41:29: warning: {warning}",
+        f"{path}:33:14: warning: {warning}",
         f"{path}: 2 accounts, 5 senders, 2 pools: fine",
     ]
     (only,) = json.loads(run("-c", str(path), "--json").output)["warnings"]
-    assert only == {"file": str(path), "line": 41, "column": 29, "what": warning}
+    assert only == {"file": str(path), "line": 33, "column": 14, "what": warning}
 
 
 def test_the_schema_needs_no_config() -> None:

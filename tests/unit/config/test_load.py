@@ -374,10 +374,6 @@ def test_remarks_point_at_what_deserves_a_second_look(tmp_path: Path) -> None:
     assert [(lines[remark.line - 1].strip(), remark.what) for remark in remarks] == [
         (f"sid: {PROMO_SID}", '"main" has the same SID, so its limits are counted twice'),
         ('- number: "+447700900123"', '"+447700900123" is in no pool, so it sends nothing'),
-        (
-            "tmobile_daily_cap: 200_000",
-            "the cap is not enforced yet; keep the brand's T-Mobile traffic below it in what you publish",
-        ),
     ]
 
 

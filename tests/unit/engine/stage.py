@@ -17,6 +17,7 @@ from dispatcher.compliance.quiet_hours import QuietHours
 from dispatcher.compliance.suppression import SuppressionList
 from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
+from dispatcher.domain.caps import CapRules
 from dispatcher.domain.control import CampaignRecord
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import Fleet, PriorityClass
@@ -28,9 +29,10 @@ from dispatcher.domain.quiet_hours import QuietHoursSettings
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.settings import KafkaSettings, Settings, SimulatorSettings, TwilioSettings
 from dispatcher.domain.topics import Topics
+from dispatcher.engine.caps import Caps
 from dispatcher.engine.pipeline import Pipeline
 from dispatcher.outcomes.publisher import Record
-from dispatcher.outcomes.results import Outcomes
+from dispatcher.outcomes.results import CappedOutcomes, Outcomes
 from tests.clock import FakeClock
 from tests.unit.pacing.making import Desk
 
@@ -144,6 +146,7 @@ class Stage:
         self._order = count()
         self._journal_seconds = journal
         self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self.caps = caps = self._caps(fleet) if CapRules(fleet) else None
         self.pipeline = Pipeline(
             fleet=fleet,
             priorities=tuple(priorities),
@@ -153,7 +156,9 @@ class Stage:
             dedup_horizon=600.0,
             requests=RequestMaker(fleet.pools, public_url),
             ledger=cast("Any", self.journal),
-            outcomes=Outcomes(cast("Any", self.press), Topics(), self.clock),
+            outcomes=Outcomes(cast("Any", self.press), Topics(), self.clock)
+            if caps is None
+            else CappedOutcomes(cast("Any", self.press), Topics(), self.clock, caps.conclude),
             compliance=self._compliance(fleet),
             arrival=ARRIVAL,
             fence=self.fence,
@@ -161,8 +166,11 @@ class Stage:
             random=Random(1),
             send=self._send,
             call_back=self._call_back,
+            caps=caps,
         )
         self.pipeline.resume()
+        if caps is not None:
+            self._look_at_caps(caps)
 
     def adopt(
         self, fleet: Fleet, *, queue_target: float = 1.0, priorities: Sequence[PriorityClass] = PRIORITIES
@@ -206,6 +214,25 @@ class Stage:
     def obey(self, campaign: str, **said: Any) -> None:
         """The control topic says something about *campaign*."""
         self.pipeline.obey(campaign, CampaignRecord(**said))
+
+    def _caps(self, fleet: Fleet) -> Caps:
+        """Return caps whose topic takes 10 ms to bring back what was written."""
+        caps = Caps(
+            CapRules(fleet), partitions=1, arrival=ARRIVAL, clock=self.clock, results_end=lambda _: len(self.results)
+        )
+        caps.begin(0, [0])
+        offsets = count(1)
+
+        def write() -> None:
+            for record in caps.claims():
+                self._later(0.01, lambda record=record: caps.heard(next(offsets), record))  # type: ignore[misc]
+
+        caps.wake = lambda: self._later(0.0, write)
+        return caps
+
+    def _look_at_caps(self, caps: Caps) -> None:
+        caps.look()
+        self._later(1.0, lambda: self._look_at_caps(caps))
 
     def _park(self, topic: str, record: Record) -> None:
         """Hand *record* back when it has been in its tier for long enough, or is called back."""

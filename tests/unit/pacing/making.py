@@ -35,6 +35,9 @@ class Desk:
     def announce(self, offset: int, _page: object) -> None:
         self.announced.append(offset)
 
+    def is_settled(self, offset: int) -> bool:
+        return offset in self.settled
+
     def settle(self, offset: int) -> None:
         self.settled.append(offset)
 

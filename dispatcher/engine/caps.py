@@ -1,0 +1,451 @@
+"""Day caps: what this worker may still send of each, message by message, exactly, whatever crashes.
+
+Each partition index has a *purse* of each day of a cap. A message is charged to the purse of its own index before it is
+announced, and the charge stands in the journal and then in its result. So whoever takes the index over knows what was
+spent, and nothing of a day is lost with a worker or counted twice. What a purse holds is claimed through a topic
+(`pacing.cap_book`), where what is not needed goes back.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import Enum
+
+import structlog
+
+from dispatcher.clock import Clock
+from dispatcher.domain.caps import Cap, CapRules, Charge, Day
+from dispatcher.domain.claims import CapRecord, Claim, Closed
+from dispatcher.domain.fleet import Sender
+from dispatcher.domain.message import Message, Origin
+from dispatcher.domain.outcome import Status
+from dispatcher.domain.sender_health import COUNT_SPAN, SenderHealth
+from dispatcher.engine.shelf import Shelf
+from dispatcher.pacing.cap_book import CapBook, DayBook
+
+log = structlog.get_logger()
+
+# At first a purse takes this part of what is left, divided by all indices: claims are few, and little lies idle.
+LEASE = 8
+# T-Mobile's code for a message beyond its cap; it comes some time after the message, seldom later than so.
+OVER_DAILY_CAP = 30023
+SETTLED_BY = 60.0
+# What was spent is written down again when it is so many seconds old, so that a successor has no more to read.
+NOTE_EVERY = 60.0
+
+
+class Leave(Enum):
+    """Whether a message may be announced."""
+
+    GRANTED = "it may"
+    ASKED = "its purse has too little; more was claimed, and `granted` or `short` is called with it"
+    SHORT = "nothing is left for it now"
+
+
+class _Purse:
+    """What one partition index may send of one day of a cap.
+
+    *granted* by the book; *open* is charged for messages whose results are not safe yet, *spent* for those whose are.
+    *concluded* are those that have a result on its way; *waiting* messages have too little.
+    """
+
+    __slots__ = (
+        "cap",
+        "concluded",
+        "day",
+        "granted",
+        "index",
+        "noted",
+        "noted_at",
+        "open",
+        "seq",
+        "spent",
+        "unread",
+        "waiting",
+    )
+
+    def __init__(self, cap: Cap, day: str, index: int) -> None:
+        self.cap = cap
+        self.day = day
+        self.index = index
+        self.granted = 0
+        self.open = 0
+        self.spent = 0
+        self.concluded: deque[tuple[Origin, int, int]] = deque()
+        self.waiting: deque[tuple[Message, Sender, int]] = deque()
+        self.seq = 0
+        self.unread = False
+        self.noted = 0
+        self.noted_at = 0.0
+
+    @property
+    def free(self) -> int:
+        """How much is left in it."""
+        return self.granted - self.open - self.spent
+
+    def sweep(self) -> None:
+        """Count as spent what has a safe result by now."""
+        for _ in range(len(self.concluded)):
+            origin, offset, amount = self.concluded.popleft()
+            if origin.is_settled(offset):
+                self.open -= amount
+                self.spent += amount
+            else:
+                self.concluded.append((origin, offset, amount))
+
+
+class Caps:
+    """Charges messages to the caps of *rules*, and knows who has to wait.
+
+    A message that left may come to Twilio as late as *arrival* seconds after. *results_end* says where the safe results
+    of an index end; `wake` is called when there may be `claims` to be written.
+    """
+
+    def __init__(
+        self,
+        rules: CapRules,
+        *,
+        partitions: int,
+        arrival: float,
+        clock: Clock,
+        results_end: Callable[[int], int],
+    ) -> None:
+        self.rules = rules
+        self.book = CapBook()
+        self.shelf = Shelf()
+        self._partitions = partitions
+        self._arrival = arrival
+        self._clock = clock
+        self._results_end = results_end
+        self.wake: Callable[[], None] = _nobody
+        self._granted: Callable[[Message], None] = _nobody
+        self._short: Callable[[Message], None] = _nobody
+        self._epoch = -1
+        self._purses: dict[tuple[str, str, int], _Purse] = {}
+        self._days: dict[str, Day] = {}
+        self._inherited: dict[tuple[str, int, int], tuple[Charge, ...]] = {}
+        self._closings: list[Closed] = []
+
+    def tell(self, *, granted: Callable[[Message], None], short: Callable[[Message], None]) -> None:
+        """Call *granted* with each message that was `Leave.ASKED` and may be announced now, or else *short*."""
+        self._granted, self._short = granted, short
+
+    def adopt(self, rules: CapRules) -> list[Message]:
+        """From now on *rules* hold; return who waits, as it may be for nothing now.
+
+        A limit that was lowered takes nothing back: what was sent was sent.
+        """
+        self.rules = rules
+        self._days.clear()
+        for purse in self._purses.values():
+            purse.cap = rules.caps.get(purse.cap.name, purse.cap)
+        self.wake()
+        return self.shelf.take_all()
+
+    # ------------------------------------------------------------------ messages
+
+    def reserve(self, message: Message, sender: Sender) -> Leave:
+        """Charge *message*, which is to leave by *sender*, to everything that caps it, or to nothing."""
+        if message.charged:
+            if self.is_charged_for(message, sender):
+                return Leave.GRANTED
+            self.give_back(message)
+        wanted = self.rules.of(sender.number, message.job, message.cost)
+        charges: list[tuple[_Purse, Charge]] = []
+        for cap, amount in wanted:
+            day = self._day(cap)
+            if day.opens > self._clock.epoch():
+                return Leave.SHORT
+            purse = self._purse(cap, day.name, message.origin.partition)
+            if purse.free < amount:
+                return self._ask(purse, message, sender, amount)
+            charges.append((purse, Charge(cap.name, day.name, amount)))
+        for purse, charge in charges:
+            purse.open += charge.amount
+        message.charged = tuple(charge for _, charge in charges)
+        return Leave.GRANTED
+
+    def is_charged_for(self, message: Message, sender: Sender) -> bool:
+        """Say whether what *message* is charged is what it takes to leave by *sender* now."""
+        wanted = self.rules.of(sender.number, message.job, message.cost)
+        now = self._clock.epoch()
+        today = tuple((cap.name, day.name, amount) for cap, amount in wanted if (day := self._day(cap)).opens <= now)
+        return today == tuple((charge.cap, charge.day, charge.amount) for charge in message.charged)
+
+    def rests(self, sender: Sender, message: Message) -> bool:
+        """Say whether *message* could not leave by *sender* as things are."""
+        for cap, amount in self.rules.of(sender.number, message.job, message.cost):
+            day = self._day(cap)
+            if day.opens > self._clock.epoch():
+                return True
+            purse = self._purses.get((cap.name, day.name, message.origin.partition))
+            if (purse is None or purse.free < amount) and self._is_short(
+                cap, self.book.day(cap.name, day.name), amount
+            ):
+                return True
+        return False
+
+    def give_back(self, message: Message) -> None:
+        """*message* was charged for nothing: it was not processed."""
+        for charge in message.charged if message.origin.is_owned else ():
+            if (purse := self._purses.get((charge.cap, charge.day, message.origin.partition))) is not None:
+                purse.open -= charge.amount
+                if self._is_needed(purse):
+                    self.wake()
+        message.charged = ()
+
+    def conclude(self, message: Message, status: Status, segments: int) -> None:
+        """*message* gets its result: it is charged for what Twilio has, or may have."""
+        if status not in {"accepted", "unknown"}:
+            self.give_back(message)
+            return
+        if not message.origin.is_owned:
+            return  # its new owner found it in doubt
+        charges = []
+        for charge in message.charged:
+            # Twilio has the last word on how many segments it is.
+            amount = segments if segments and self.rules.counts_segments(charge.cap) else charge.amount
+            charges.append(Charge(charge.cap, charge.day, amount))
+            if (purse := self._purses.get((charge.cap, charge.day, message.origin.partition))) is not None:
+                purse.open += amount - charge.amount
+                purse.concluded.append((message.origin, message.offset, amount))
+        message.charged = tuple(charges)
+
+    def inherit(self, message: Message) -> None:
+        """*message* is in doubt since its former owner: it stays charged for what that one charged."""
+        place = (message.origin.topic, message.origin.partition, message.offset)
+        message.charged = self._inherited.pop(place, ())
+
+    # ------------------------------------------------------------------ who waits
+
+    def put_on_shelf(self, message: Message, sender: Sender) -> None:
+        """*message* has to wait until there is more, or until tomorrow."""
+        wanted = self.rules.of(sender.number, message.job, message.cost)
+        cap, amount = next(
+            ((cap, amount) for cap, amount in wanted if self._lacks(cap, amount, message.origin.partition)), wanted[0]
+        )
+        self.shelf.put(cap, amount, message)
+
+    def serve(self) -> tuple[list[Message], list[tuple[Message, float, str]]]:
+        """Take off the shelf, a few milliseconds of work: who may try again; who is put off until when, and why."""
+        again: list[Message] = []
+        put_off: list[tuple[Message, float, str]] = []
+        for cap in self.shelf.stirred():
+            day, now = self._day(cap), self._clock.epoch()
+            book = self.book.day(cap.name, day.name)
+            left = cap.limit - book.granted
+            tomorrow = cap.day_at(day.closes, self._arrival).opens
+            taken, kept = self.shelf.take_some(cap), []
+            for one in taken:
+                if day.opens > now:
+                    put_off.append((one.message, day.opens, cap.reason))
+                elif book.is_closed or (left < one.amount and book.open <= 0):
+                    put_off.append((one.message, tomorrow, cap.reason))
+                elif left >= one.amount:
+                    left -= one.amount
+                    again.append(one.message)
+                else:
+                    kept.append(one)
+            self.shelf.put_back(cap, kept)
+            if len(kept) == len(taken):
+                self.shelf.settle(cap)
+        return again, put_off
+
+    def _lacks(self, cap: Cap, amount: int, index: int) -> bool:
+        day = self._day(cap)
+        purse = self._purses.get((cap.name, day.name, index))
+        return day.opens > self._clock.epoch() or purse is None or purse.free < amount
+
+    # ------------------------------------------------------------------ the topic
+
+    def heard(self, offset: int, record: CapRecord) -> None:
+        """The topic has *record* at *offset*."""
+        self.book.apply(offset, record)
+        if isinstance(record, Claim | Closed):
+            if isinstance(record, Claim) and record.epoch == self._epoch:
+                self._read_own(record)
+            if (cap := self.rules.caps.get(record.cap)) is not None:
+                self.shelf.stir(cap)
+                if self.book.day(record.cap, record.day).is_scarce:
+                    self.wake()
+
+    def begin(self, epoch: int, indices: Collection[int]) -> Mapping[int, int]:
+        """From now on *indices* are ours, which the topic says at the offset *epoch*.
+
+        Return from where on the results of each have to be read, where that is needed to know what was spent.
+        """
+        self.forget()
+        self._epoch = epoch
+        since: dict[int, int] = {}
+        for index in indices:
+            for name, day, stake in self.book.stakes_of(index):
+                if (cap := self.rules.caps.get(name)) is not None and day >= self._day(cap).name:
+                    since[index] = min(stake.results, since.get(index, stake.results))
+        return since
+
+    def recover(
+        self,
+        indices: Collection[int],
+        charged: Mapping[int, Sequence[tuple[int, tuple[Charge, ...]]]],
+        in_doubt: Mapping[tuple[str, int, int], tuple[Charge, ...]],
+    ) -> None:
+        """Fill the purses of *indices* as their last owners left them.
+
+        *charged* are results by index, each with its offset; *in_doubt* jobs by topic, partition and offset.
+        """
+        self._inherited = dict(in_doubt)
+        for index in indices:
+            for name, day, stake in self.book.stakes_of(index):
+                if (cap := self.rules.caps.get(name)) is None:
+                    continue
+                purse = self._purse(cap, day, index)
+                purse.granted, purse.spent, purse.noted = stake.granted, stake.spent, stake.spent
+                for offset, charges in charged.get(index, ()):
+                    if offset >= stake.results:
+                        purse.spent += sum(one.amount for one in charges if (one.cap, one.day) == (name, day))
+        for (_, index, _), charges in in_doubt.items():
+            for charge in charges:
+                if (found := self._purses.get((charge.cap, charge.day, index))) is not None:
+                    found.open += charge.amount
+        self.wake()
+
+    def forget(self) -> list[Message]:
+        """Nothing is ours any more; return the messages that waited for a grant."""
+        waiting = [one[0] for purse in self._purses.values() for one in purse.waiting]
+        self._epoch = -1
+        self._purses.clear()
+        self._inherited.clear()
+        self.shelf.clear()
+        return waiting
+
+    def hear(self, health: SenderHealth) -> None:
+        """Tracking counted how a sender's messages ended: T-Mobile may say that its brand has used up its day."""
+        cap = self.rules.tmobile_cap(health.sender)
+        if cap is None or not health.counts.codes.get(OVER_DAILY_CAP):
+            return
+        day = self._day(cap)
+        # What is counted at first may have ended before midnight.
+        has_begun = day.opens + COUNT_SPAN + SETTLED_BY <= self._clock.epoch()
+        if has_begun and not self.book.day(cap.name, day.name).is_closed:
+            log.warning("T-Mobile says that a brand has used up its day", cap=cap.name, day=day.name)
+            self._closings.append(Closed(cap=cap.name, day=day.name, by=f"{OVER_DAILY_CAP} of {health.sender}"))
+            self.wake()
+
+    def look(self) -> None:
+        """See, about once a second, what has become safe meanwhile, and whether a day has begun or ended."""
+        for key, purse in [*self._purses.items()]:
+            purse.sweep()
+            if not purse.open and not purse.waiting and purse.day < self._day(purse.cap).name:
+                del self._purses[key]
+        self.shelf.stir_all()
+        self.wake()
+
+    def claims(self) -> list[CapRecord]:
+        """Return what is to be written into the topic now."""
+        closings, self._closings = self._closings, []
+        if self._epoch < 0:
+            return []
+        now = self._clock.monotonic()
+        claims = [claim for purse in [*self._purses.values()] if (claim := self._claim(purse, now)) is not None]
+        return [*closings, *claims]
+
+    def _claim(self, purse: _Purse, now: float) -> Claim | None:
+        if purse.unread:
+            return None
+        purse.sweep()
+        if purse.waiting:
+            self._turn_away(purse)
+        want = self._wants(purse)
+        is_noteworthy = purse.spent != purse.noted and (
+            now - purse.noted_at >= NOTE_EVERY or (self._book_of(purse).is_scarce and not purse.open)
+        )
+        if want == purse.granted and not is_noteworthy:
+            return None
+        purse.seq += 1
+        purse.unread = True
+        purse.noted, purse.noted_at = purse.spent, now
+        return Claim(
+            cap=purse.cap.name,
+            day=purse.day,
+            limit=purse.cap.limit,
+            index=purse.index,
+            epoch=self._epoch,
+            seq=purse.seq,
+            want=want,
+            spent=purse.spent,
+            results=self._results_end(purse.index),
+        )
+
+    def _turn_away(self, purse: _Purse) -> None:
+        """Tell those that wait at *purse* who need not: others were quicker than its claim."""
+        waiting, book = list(purse.waiting), self._book_of(purse)
+        purse.waiting.clear()
+        for one in waiting:
+            message, _, amount = one
+            if purse.free < amount and self._is_short(purse.cap, book, amount):
+                self._short(message)
+            else:
+                purse.waiting.append(one)
+
+    def _wants(self, purse: _Purse) -> int:
+        """Return how much *purse* wants to hold in all."""
+        book = self._book_of(purse)
+        lacks = sum(amount for _, _, amount in purse.waiting) - purse.free
+        if lacks <= 0:
+            # What came back here may be what others wait for.
+            return purse.granted + min(0, lacks) if book.is_scarce or book.is_closed else purse.granted
+        left = purse.cap.limit - book.granted
+        if book.is_scarce:
+            return purse.granted + min(lacks, max(0, left))
+        return purse.granted + max(lacks, left // (LEASE * self._partitions))
+
+    def _read_own(self, claim: Claim) -> None:
+        purse = self._purses.get((claim.cap, claim.day, claim.index))
+        if purse is None or claim.seq != purse.seq:
+            return
+        purse.unread = False
+        purse.granted = self._book_of(purse).stakes[claim.index].granted
+        waiting = list(purse.waiting)
+        purse.waiting.clear()
+        for message, sender, _ in waiting:
+            match self.reserve(message, sender):
+                case Leave.GRANTED:
+                    self._granted(message)
+                case Leave.SHORT:
+                    self._short(message)
+                case Leave.ASKED:
+                    pass
+
+    def _ask(self, purse: _Purse, message: Message, sender: Sender, amount: int) -> Leave:
+        if self._is_short(purse.cap, self._book_of(purse), amount):
+            return Leave.SHORT
+        purse.waiting.append((message, sender, amount))
+        self.wake()
+        return Leave.ASKED
+
+    @staticmethod
+    def _is_short(cap: Cap, book: DayBook, amount: int) -> bool:
+        return book.is_closed or (book.is_scarce and cap.limit - book.granted < amount)
+
+    def _is_needed(self, purse: _Purse) -> bool:
+        return bool(purse.waiting) or self._book_of(purse).is_scarce
+
+    def _book_of(self, purse: _Purse) -> DayBook:
+        return self.book.day(purse.cap.name, purse.day)
+
+    def _purse(self, cap: Cap, day: str, index: int) -> _Purse:
+        purse = self._purses.get((cap.name, day, index))
+        if purse is None:
+            purse = self._purses[cap.name, day, index] = _Purse(cap, day, index)
+        return purse
+
+    def _day(self, cap: Cap) -> Day:
+        """Return the day that is open, or opens next."""
+        now = self._clock.epoch()
+        day = self._days.get(cap.name)
+        if day is None or not day.opens <= now < day.closes:
+            day = self._days[cap.name] = cap.day_at(now, self._arrival)
+        return day
+
+
+def _nobody(_message: Message | None = None) -> None:
+    """Nobody has said yet what is to be done."""

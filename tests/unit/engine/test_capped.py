@@ -1,0 +1,194 @@
+"""What a day cap does to messages on their way: who waits, who goes by another sender, and when they go."""
+
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+
+from dispatcher.delivery.request import Request
+from dispatcher.delivery.verdict import Answer, NoAnswer
+from dispatcher.domain.counts import Counts
+from dispatcher.domain.sender_health import SenderHealth
+from tests.unit.engine.stage import Stage, accepted, declined
+from tests.unit.engine.test_caps import NUMBER, fleet
+
+# 10:00 in California, and the midnight after.
+MORNING = datetime(2026, 11, 24, 18, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 11, 25, 8, tzinfo=UTC)
+TMOBILE = {"carrier": "tmobile"}
+
+
+def receive(stage: Stage, count: int, **job: str) -> None:
+    for _ in range(count):
+        stage.receive(1, **{**TMOBILE, **job})
+
+
+def test_as_much_as_the_cap_leaves_today_and_the_rest_when_the_next_day_begins() -> None:
+    stage = Stage(fleet(10), now=MORNING)
+    receive(stage, 25)
+    stage.run(60)
+    assert len(stage.sent) == 10
+    assert len(stage.parked) == 15
+    assert [result.status for result in stage.results] == ["accepted"] * 10
+    stage.run((MIDNIGHT - stage.clock.now()).total_seconds())
+    assert len(stage.sent) == 10
+    stage.run(30)
+    assert len(stage.sent) == 20
+    stage.run(24 * 3600)
+    assert Counter(result.status for result in stage.results) == {"accepted": 25}
+
+
+def test_other_carriers_and_other_senders_are_not_held_up() -> None:
+    stage = Stage(fleet(10), now=MORNING)
+    receive(stage, 100)
+    receive(stage, 30, carrier="att")
+    receive(stage, 100, pool="both")
+    stage.run(20)
+    left_by = Counter(stage.senders())
+    # Those of the pool that has a short code, too, all left: by it, or within the cap.
+    within = sum(request.message.job.pool == "both" for request in stage.sent)
+    assert within == 100
+    assert left_by[NUMBER] == 10 + 30
+    assert sum(request.message.job.carrier == "att" for request in stage.sent) == 30
+
+
+def test_what_twilio_declines_is_given_to_others() -> None:
+    answers = iter(range(1000))
+
+    def every_third_has_opted_out(request: Request) -> Answer:
+        return declined(21610) if next(answers) % 3 == 0 else accepted(request)
+
+    stage = Stage(fleet(10), twilio=every_third_has_opted_out, now=MORNING)
+    receive(stage, 60)
+    stage.run(60)
+    assert Counter(result.status for result in stage.results)["accepted"] == 10
+
+
+def test_what_is_in_doubt_counts_until_twilio_turns_out_not_to_have_it() -> None:
+    def silent(request: Request) -> Answer | NoAnswer:
+        return NoAnswer("the connection broke") if request.message.job.id == "job-3" else accepted(request)
+
+    stage = Stage(fleet(10), twilio=silent, now=MORNING)
+    receive(stage, 30)
+    stage.run(20)
+    assert len(stage.results) == 9
+    # The others wait for what becomes of it, and not until tomorrow.
+    assert not stage.parked
+    stage.twilio = accepted
+    stage.run(20)
+    for _ in range(2):
+        for doubt in stage.pipeline.doubts.due():
+            stage.pipeline.doubts.not_found(doubt)
+        stage.run(10)
+    assert Counter(result.status for result in stage.results)["accepted"] == 10
+    assert len(stage.parked) >= 20
+
+
+def test_results_and_intents_say_what_was_charged_and_others_say_nothing_of_it() -> None:
+    stage = Stage(fleet(10, daily=100), now=MORNING)
+    stage.receive(carrier="tmobile", body="x" * 300)
+    stage.receive(carrier="att")
+    stage.run(5)
+    charges = {result.id: {one.cap: one.amount for one in result.charges or ()} for result in stage.results}
+    # Twilio, as it plays here, counts one segment whatever was sent, and has the last word.
+    assert charges == {"job-0": {"account/main": 1, "tmobile/acme": 1}, "job-1": {"account/main": 1}}
+    assert {intent.id: len(intent.charges) for intent in stage.journal.intents} == {"job-0": 2, "job-1": 1}
+    plain = Stage(fleet(None), now=MORNING)
+    plain.receive(carrier="tmobile")
+    plain.run(5)
+    assert not plain.results[0].charges
+    assert not plain.journal.intents[0].charges
+
+
+def test_an_accounts_cap_counts_messages_and_begins_anew_at_midnight_utc() -> None:
+    stage = Stage(fleet(None, daily=7), now=MORNING)
+    receive(stage, 10, carrier="att", body="x" * 300)
+    stage.run(60)
+    assert len(stage.sent) == 7
+    stage.run(6 * 3600 + 30)
+    assert len(stage.sent) == 10
+
+
+def test_nothing_leaves_so_late_that_it_may_count_for_the_next_day() -> None:
+    stage = Stage(fleet(100), now=datetime(2026, 11, 25, 7, 59, 50, tzinfo=UTC))
+    receive(stage, 5)
+    stage.run(11)
+    assert not stage.sent
+    stage.run(5)
+    assert len(stage.sent) == 5
+
+
+def test_what_was_charged_for_a_day_and_did_not_leave_in_it_is_charged_anew() -> None:
+    stage = Stage(fleet(10), now=datetime(2026, 11, 25, 7, 59, 37, tzinfo=UTC), journal=3.0)
+    receive(stage, 10)
+    stage.run(60)
+    assert {charge.day for result in stage.results for charge in result.charges or ()} == {"2026-11-25"}
+    assert len(stage.sent) == 10
+
+
+def test_a_cancelled_campaign_gets_its_results_though_it_waits_for_a_cap() -> None:
+    stage = Stage(fleet(1), twilio=lambda _: None, now=MORNING)
+    receive(stage, 5)
+    stage.run(5)
+    stage.obey("spring", state="cancelled")
+    stage.run(5)
+    assert Counter(result.status for result in stage.results) == {"cancelled": 4}
+
+
+def test_when_tmobile_says_that_the_day_is_used_up_nothing_more_leaves_in_it() -> None:
+    stage = Stage(fleet(1000), now=MORNING)
+    receive(stage, 5)
+    stage.run(5)
+    assert stage.caps is not None
+    news = SenderHealth(
+        sender=NUMBER,
+        at=stage.clock.now().isoformat(),
+        queue_delay=None,
+        queue_delay_p95=None,
+        delays=0,
+        queued_messages=0,
+        queued_segments=0,
+        left_segments=0,
+        counts=Counts(failed=1, codes={30023: 1}),
+    )
+    stage.caps.hear(news)
+    stage.run(2)
+    receive(stage, 5)
+    stage.run(60)
+    assert len(stage.sent) == 5
+    stage.run((MIDNIGHT - stage.clock.now()).total_seconds() + 10)
+    assert len(stage.sent) == 10
+
+
+@pytest.mark.parametrize("seconds", [10, 110])
+def test_what_tmobile_says_just_after_midnight_is_of_the_day_before(seconds: int) -> None:
+    stage = Stage(fleet(1000), now=MIDNIGHT)
+    stage.run(seconds)
+    assert stage.caps is not None
+    stage.caps.hear(
+        SenderHealth(
+            sender=NUMBER,
+            at=stage.clock.now().isoformat(),
+            queue_delay=None,
+            queue_delay_p95=None,
+            delays=0,
+            queued_messages=0,
+            queued_segments=0,
+            left_segments=0,
+            counts=Counts(failed=1, codes={30023: 1}),
+        )
+    )
+    receive(stage, 5)
+    stage.run(5)
+    assert len(stage.sent) == 5
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(20, 20), (None, 30), (5, 10)])
+def test_a_limit_that_is_changed_under_way_holds_from_then_on(limit: int | None, expected: int) -> None:
+    stage = Stage(fleet(10), now=MORNING, twilio=lambda request: accepted(request) if len(stage.sent) != 5 else None)
+    receive(stage, 30)
+    stage.run(5)
+    assert len(stage.sent) == 10  # one is in flight, so the others wait here and not until tomorrow
+    stage.adopt(fleet(limit))
+    stage.run(5)
+    assert len(stage.sent) == expected

@@ -1,0 +1,271 @@
+"""A cap holds to the segment, and nothing of it is lost, whoever crashes when: workers in a world of our making."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dispatcher.domain.caps import CapRules, Charge
+from dispatcher.domain.claims import CapRecord, Takeover
+from dispatcher.domain.fleet import A2PCampaign, Brand, Fleet, Pool, Sender, SenderKind
+from dispatcher.domain.job import Job
+from dispatcher.domain.message import Message
+from dispatcher.domain.rate import Rate
+from dispatcher.engine.caps import Caps, Leave
+from tests.clock import FakeClock
+from tests.unit.pacing.making import Desk, make_account
+
+PARTITIONS = 4
+NUMBER = "+12065550100"
+MOST_STEPS = 20_000
+
+
+def fleet(cap: int | None = 50, *, daily: int | None = None) -> Fleet:
+    account = make_account()
+    rate = Rate(75, "s")
+    return Fleet(
+        accounts={"main": type(account)(name="main", sid=account.sid, auth_token=account.auth_token, daily_cap=daily)},
+        senders={
+            NUMBER: Sender(number=NUMBER, kind=SenderKind.LONG_CODE, account="main", a2p_campaign="promo"),
+            "72345": Sender(number="72345", kind=SenderKind.SHORT_CODE, account="main", rate=rate),
+        },
+        a2p_campaigns={
+            "promo": A2PCampaign(
+                name="promo", brand="acme", rates={"att": rate, "tmobile": rate, "verizon": rate, "other": rate}
+            )
+        },
+        brands={"acme": Brand(name="acme", tmobile_daily_cap=cap)},
+        pools={"all": Pool(name="all", senders=(NUMBER,)), "both": Pool(name="both", senders=(NUMBER, "72345"))},
+    )
+
+
+class World:
+    """Kafka and Twilio: what outlives every worker. A job is a number, and in the partition that the number says."""
+
+    def __init__(self, random: Random, *, cap: int, costs: list[int], p_decline: float, p_doubt: float) -> None:
+        self.random = random
+        self.clock = FakeClock()
+        self.rules = CapRules(fleet(cap))
+        self.cap = cap
+        self.costs = costs
+        self.p_decline = p_decline
+        self.p_doubt = p_doubt
+        self.topic: list[CapRecord] = []
+        self.results: dict[int, list[tuple[int, tuple[Charge, ...]]]] = defaultdict(list)
+        self.journal: dict[int, tuple[Charge, ...]] = {}
+        self.concluded: set[int] = set()
+        self.parked: set[int] = set()
+        self.texted: Counter[int] = Counter()
+        self.late: list[CapRecord] = []
+
+    @property
+    def segments(self) -> int:
+        return sum(self.costs[job] * times for job, times in self.texted.items())
+
+    def take(self, job: int) -> str:
+        """Twilio gets the request for *job*: what the one who sent it comes to know."""
+        if self.random.random() < self.p_decline:
+            return "declined"
+        if self.random.random() < self.p_doubt / 2:
+            return "silence"  # it never came
+        self.texted[job] += 1
+        assert self.segments <= self.cap
+        return "silence" if self.random.random() < self.p_doubt else "accepted"
+
+
+class Worker:
+    """One life of a worker, from its takeover of *indices* to its death."""
+
+    def __init__(self, world: World, indices: set[int]) -> None:
+        self.world = world
+        self.indices = indices
+        self.read_to = 0
+        self.outbox: list[CapRecord] = []
+        self.desks = {index: Desk(partition=index) for index in range(PARTITIONS)}
+        self.unsafe: list[Message] = []
+        self.ready: list[Message] = []
+        self.in_flight: list[tuple[Message, str]] = []
+        self.doubts: list[Message] = []
+        self.unacknowledged: list[Message] = []
+        self.caps = Caps(
+            world.rules,
+            partitions=PARTITIONS,
+            arrival=20.0,
+            clock=world.clock,
+            results_end=lambda index: len(world.results[index]),
+        )
+        self.caps.tell(granted=self.unsafe.append, short=self.come_short)
+        self.sender = fleet().senders[NUMBER]
+        self.take_over()
+
+    def take_over(self) -> None:
+        world = self.world
+        world.topic.append(Takeover(owner="me", indices=tuple(self.indices)))
+        epoch = len(world.topic) - 1
+        self.read(len(world.topic))
+        since = self.caps.begin(epoch, self.indices)
+        charged = {}
+        for index in self.indices:
+            start = since.get(index, len(world.results[index]))
+            start = world.random.randint(0, start)  # the horizon may lie before it
+            charged[index] = [
+                (start + place, charges) for place, (_, charges) in enumerate(world.results[index][start:])
+            ]
+        mine = {job for job in range(len(world.costs)) if job % PARTITIONS in self.indices}
+        open_jobs = mine - world.concluded - world.parked
+        doubted = {job for job in open_jobs if job in world.journal}
+        self.caps.recover(
+            self.indices,
+            charged,
+            {("campaign.jobs", job % PARTITIONS, job): world.journal[job] for job in doubted},
+        )
+        for job in sorted(open_jobs):
+            message = self.message(job)
+            if job in doubted:
+                self.caps.inherit(message)
+                self.doubts.append(message)
+            else:
+                self.offer(message)
+
+    def message(self, job: int) -> Message:
+        one = Job(id=str(job), campaign="spring", to="+12065550143", pool="all", body="Hi", carrier="tmobile")
+        desk = self.desks[job % PARTITIONS]
+        return Message(job=one, origin=desk, offset=job, priority=0, cost=self.world.costs[job], appended_at=0.0)
+
+    def offer(self, message: Message) -> None:
+        match self.caps.reserve(message, self.sender):
+            case Leave.GRANTED:
+                self.unsafe.append(message)
+            case Leave.SHORT:
+                self.come_short(message)
+            case Leave.ASKED:
+                pass
+
+    def come_short(self, message: Message) -> None:
+        self.caps.put_on_shelf(message, self.sender)
+
+    def steps(self) -> list[Callable[[], None]]:
+        """Return what this worker may do next; nothing: it waits for others, or for time to pass."""
+        world = self.world
+        possible: list[tuple[Any, Callable[[], None]]] = [
+            (self.read_to < len(world.topic), lambda: self.read(world.random.randint(1, 3))),
+            (self.outbox, self.write),
+            (self.unsafe, self.announce),
+            (self.ready, self.send),
+            (self.in_flight, self.hear),
+            (self.doubts, self.resolve),
+            (self.unacknowledged, self.acknowledge),
+            (self.caps.shelf.is_stirred, self.serve),
+        ]
+        return [step for is_possible, step in possible if is_possible] + [self.claim]
+
+    def claim(self) -> None:
+        self.caps.look()
+        self.outbox += self.caps.claims()
+
+    def read(self, most: int) -> None:
+        for record in self.world.topic[self.read_to : self.read_to + most]:
+            self.caps.heard(self.read_to, record)
+            self.read_to += 1
+
+    def write(self) -> None:
+        self.world.topic.append(self.outbox.pop(0))
+
+    def announce(self) -> None:
+        message = self.unsafe.pop(0)
+        self.world.journal[message.offset] = message.charged
+        self.ready.append(message)
+
+    def send(self) -> None:
+        message = self.ready.pop(0)
+        self.in_flight.append((message, self.world.take(message.offset)))
+
+    def hear(self) -> None:
+        message, said = self.in_flight.pop(self.world.random.randrange(len(self.in_flight)))
+        if said == "silence":
+            self.doubts.append(message)
+        else:
+            self.conclude(message, said)
+
+    def resolve(self) -> None:
+        message = self.doubts.pop(0)
+        if self.world.texted[message.offset]:
+            self.conclude(message, "accepted")
+            return
+        del self.world.journal[message.offset]
+        self.caps.give_back(message)
+        self.offer(message)
+
+    def conclude(self, message: Message, said: str) -> None:
+        self.caps.conclude(message, "accepted" if said == "accepted" else "refused", message.cost)
+        self.unacknowledged.append(message)
+
+    def acknowledge(self) -> None:
+        message = self.unacknowledged.pop(0)
+        self.world.results[message.origin.partition].append((message.offset, message.charged))
+        self.world.concluded.add(message.offset)
+        self.world.journal.pop(message.offset, None)
+        message.origin.settle(message.offset)
+
+    def serve(self) -> None:
+        again, put_off = self.caps.serve()
+        for message in again:
+            self.offer(message)
+        for message, until, reason in put_off:
+            assert reason == "tmobile_cap"
+            assert until == pytest.approx(self.world.clock.epoch(), abs=24 * 3600)
+            self.world.parked.add(message.offset)
+
+    def die(self) -> None:
+        """What it had written may still come into the topic, late."""
+        self.world.late += self.outbox
+
+
+def run(world: World, *, lives: int) -> None:
+    random = world.random
+    halves = [{0, 1}, {2, 3}]
+    workers = [Worker(world, half) for half in halves]
+    for _ in range(MOST_STEPS):
+        if world.late and random.random() < 0.05:
+            world.topic.append(world.late.pop(0))
+        if random.random() < 0.02:
+            world.clock.advance(random.choice([0.1, 1.0, 70.0]))
+        if lives and random.random() < 0.01:
+            lives -= 1
+            workers.pop(random.randrange(len(workers))).die() if len(workers) > 1 else None
+            # Who is left takes over all, or another comes and they share: everybody starts anew either way.
+            for worker in workers:
+                worker.die()
+            shares = random.choice([halves, [{0, 1, 2, 3}], [{0}, {1, 2, 3}]])
+            workers = [Worker(world, share) for share in shares]
+        random.choice(random.choice(workers).steps())()
+        if not lives and len(world.concluded) + len(world.parked) == len(world.costs):
+            return
+    raise AssertionError(f"{len(world.costs) - len(world.concluded) - len(world.parked)} jobs wait for ever")
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    cap=st.integers(0, 60).map(lambda cap: cap or 1),
+    jobs=st.integers(0, 90),
+    largest=st.sampled_from([1, 1, 3]),
+    p_decline=st.sampled_from([0.0, 0.1]),
+    p_doubt=st.sampled_from([0.0, 0.2]),
+    lives=st.integers(0, 6),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_cap_is_used_up_to_the_segment_and_never_exceeded_whoever_dies(
+    seed: int, cap: int, jobs: int, largest: int, p_decline: float, p_doubt: float, lives: int
+) -> None:
+    random = Random(seed)
+    costs = [random.randint(1, largest) for _ in range(jobs)]
+    world = World(random, cap=cap, costs=costs, p_decline=p_decline, p_doubt=p_doubt)
+    run(world, lives=lives)
+    assert max(world.texted.values(), default=0) <= 1
+    # Nobody was put off who would have fitted.
+    left = cap - world.segments
+    assert all(costs[job] > left for job in world.parked)
