@@ -78,8 +78,8 @@ class Lane:
 
     @property
     def family(self) -> RateGate:
-        """The limit of its account's family."""
-        return next(gate for gate in self.gates if isinstance(gate, RateGate) and gate.reason == "family")
+        """The limit of its account's family, which comes after that of the family's messages with media."""
+        return next(gate for gate in reversed(self.gates) if isinstance(gate, RateGate) and gate.reason == "family")
 
     def closed_gate(self, now: float) -> tuple[Gate, float] | None:
         """Return the first gate that is closed and when it opens; None when a message may leave."""
