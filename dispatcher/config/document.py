@@ -47,14 +47,13 @@ def read_text(path: Path) -> str:
 class Place:
     """Where a value stands: its key (the value itself in a list) and the value, each as line and column from 1.
 
-    *text* is what is written there, whatever YAML takes it for, with its variables replaced, and *written* the same
-    before that. Both are None where there is no such text: for a list, a mapping, null, or a variable that is not set.
+    *text* is what is written there, whatever YAML takes it for, with its variables replaced. It is None where there is
+    no such text: for a list, a mapping, null, or a variable that is not set.
     """
 
     key: tuple[int, int]
     value: tuple[int, int]
     text: str | None = None
-    written: str | None = None
 
 
 class Document:
@@ -69,6 +68,8 @@ class Document:
         self.mistakes: list[Mistake] = []
         self._environ = environ
         self._places: dict[Loc, Place] = {(): Place(key=(1, 1), value=(1, 1))}
+        # What came from the environment, and how the file writes it.
+        self._filled_in: dict[str, str] = {}
         try:
             root = YAML(typ="safe", pure=True).compose(text)
             self.values: Any = self._read(root, (), (1, 1), ()) if root is not None else None
@@ -87,9 +88,8 @@ class Document:
                 loc = loc[:-1]
             at_key = True
         place = self._places[loc]
-        for other in self._places.values():
-            if other.text and other.text != other.written:
-                what = what.replace(f'"{other.text}"', f'"{other.written}"')
+        for text, written in self._filled_in.items():
+            what = what.replace(f'"{text}"', f'"{written}"')
         line, column = place.key if at_key else place.value
         return Mistake(file=self.file, line=line, column=column, what=what)
 
@@ -164,7 +164,9 @@ class Document:
         # A variable's value is text, whatever it looks like: a token of digits alone must not become a number.
         value = expanded if expanded != text else _plain(str(node.tag).removeprefix(_TAGS), text)
         if value is not None:
-            self._places[loc] = Place(key=place.key, value=at, text=expanded, written=text)
+            self._places[loc] = Place(key=place.key, value=at, text=expanded)
+        if expanded and expanded != text:
+            self._filled_in.setdefault(expanded, text)
         return value
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dispatcher.config.changes import needing_restart
 from dispatcher.config.document import Document, read_text
-from dispatcher.config.load import examined, in_order
+from dispatcher.config.load import in_order, settings_in
 from dispatcher.domain.errors import ConfigError
 from dispatcher.domain.settings import Settings
 
@@ -31,7 +31,7 @@ def read_edition(path: Path, environ: Mapping[str, str], running: Edition | None
     if running is not None and version == running.version:
         return running
     document = Document(str(path), text, environ)
-    settings, _ = examined(document)
+    settings = settings_in(document)
     if running is not None and (fixed := in_order(needing_restart(document, running.settings, settings))):
         raise ConfigError(fixed)
     return Edition(version=version, settings=settings)

@@ -34,16 +34,18 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
 
     `ConfigError` carries all its mistakes; `DispatcherError` says why it cannot be read.
     """
-    return examine(path, environ)[0]
+    return settings_in(read_document(path, environ))
 
 
 def examine(path: Path, environ: Mapping[str, str]) -> tuple[Settings, tuple[Mistake, ...]]:
     """As `load`, and what is allowed in the file but deserves a second look."""
-    return examined(read_document(path, environ))
+    document = read_document(path, environ)
+    settings = settings_in(document)
+    return settings, in_order(remarks(document, settings))
 
 
-def examined(document: Document) -> tuple[Settings, tuple[Mistake, ...]]:
-    """As `examine`, of a *document* that was read."""
+def settings_in(document: Document) -> Settings:
+    """Return what *document* says; `ConfigError` carries all its mistakes."""
     config = shape(document)
     wrong = in_order(
         document.mistakes,
@@ -52,8 +54,7 @@ def examined(document: Document) -> tuple[Settings, tuple[Mistake, ...]]:
     )
     if wrong or isinstance(config, list):
         raise ConfigError(wrong)
-    settings = settings_of(config)
-    return settings, in_order(remarks(document, settings))
+    return settings_of(config)
 
 
 def in_order(*stages: Iterable[Mistake]) -> tuple[Mistake, ...]:

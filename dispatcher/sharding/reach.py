@@ -23,7 +23,9 @@ def narrowed_senders(before: Fleet, after: Fleet) -> set[str]:
             continue
         has_left = {pool.name for pool in had[number]} - {pool.name for pool in have[number]}
         # Its rates are no matter of whom it reaches.
-        is_another = replace(sender, rate=None, mms_rate=None) != replace(other, rate=None, mms_rate=None)
+        is_another = sender != other and (
+            replace(sender, rate=None, mms_rate=None) != replace(other, rate=None, mms_rate=None)
+        )
         if (
             is_another
             or has_left
