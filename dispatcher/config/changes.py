@@ -5,8 +5,9 @@ from dataclasses import fields
 from typing import Any
 
 from dispatcher.config.document import Document, Loc
+from dispatcher.domain.caps import CapRules
 from dispatcher.domain.errors import Mistake
-from dispatcher.domain.fleet import PriorityClass
+from dispatcher.domain.fleet import Fleet, PriorityClass
 from dispatcher.domain.settings import KafkaSettings, Settings
 
 # Settings that hold from the moment of the change, and those of other programs. All others need a restart.
@@ -48,25 +49,35 @@ def _named(part: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> It
 def _fixed(before: Settings, after: Settings) -> Iterator[Loc]:
     """Yield the place of every setting that is other in *after* and cannot be."""
     yield from _of_kafka(before.kafka, after.kafka)
-    for key in _other(before.twilio, after.twilio):
-        if key not in _LIVE_OF_TWILIO:
-            yield "twilio", key
+    yield from (("twilio", key) for key in _other(before.twilio, after.twilio) if key not in _LIVE_OF_TWILIO)
     for name, account in before.fleet.accounts.items():
-        other = after.fleet.accounts.get(name)
-        if other is not None and other.sid != account.sid:
+        if name in after.fleet.accounts and after.fleet.accounts[name].sid != account.sid:
             yield "accounts", name, "sid"
+    if not CapRules(before.fleet):
+        yield from _first_caps(after.fleet)
     if _classes(before.priorities) != _classes(after.priorities):
         yield ("priorities",)
-    for section in fields(Settings):
-        if section.name in LIVE | NOT_A_WORKERS | {"kafka"}:
-            continue
-        old, new = getattr(before, section.name), getattr(after, section.name)
-        if section.name == "metrics":
-            yield from [("metrics", "listen")] if old != new else []
-        elif type(old) is type(new):
-            yield from ((section.name, key) for key in _other(old, new))
-        else:
-            yield (section.name,)
+    if before.metrics != after.metrics:
+        yield "metrics", "listen"
+    for section in {each.name for each in fields(Settings)} - LIVE - NOT_A_WORKERS - {"kafka", "metrics"}:
+        yield from _of_section(section, getattr(before, section), getattr(after, section))
+
+
+def _of_section(section: str, before: Any, after: Any) -> Iterator[Loc]:
+    if type(before) is type(after) and before is not None:
+        yield from ((section, key) for key in _other(before, after))
+    elif before != after:
+        yield (section,)
+
+
+def _first_caps(fleet: Fleet) -> Iterator[Loc]:
+    """Yield the caps of a day: a worker that began without any counts nothing."""
+    yield from (
+        ("brands", name, "tmobile_daily_cap")
+        for name, brand in fleet.brands.items()
+        if brand.tmobile_daily_cap is not None
+    )
+    yield from (("accounts", name, "daily_cap") for name, one in fleet.accounts.items() if one.daily_cap is not None)
 
 
 def _of_kafka(before: KafkaSettings, after: KafkaSettings) -> Iterator[Loc]:
@@ -80,8 +91,6 @@ def _of_kafka(before: KafkaSettings, after: KafkaSettings) -> Iterator[Loc]:
 
 def _other(before: Any, after: Any) -> Iterator[str]:
     """Yield the names of the settings that are others in *after*."""
-    if before is None or after is None:
-        return
     for setting in fields(before):
         if getattr(before, setting.name) != getattr(after, setting.name):
             yield setting.name

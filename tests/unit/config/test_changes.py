@@ -8,7 +8,7 @@ from dispatcher.config.changes import LIVE, NOT_A_WORKERS, differences
 from dispatcher.config.edition import Edition, read_edition
 from dispatcher.domain.errors import ConfigError, DispatcherError
 from dispatcher.domain.settings import Settings
-from tests.unit.config.test_load import ENVIRON, FULL
+from tests.unit.config.test_load import ENVIRON, FULL, SMALLEST
 
 FIXED = {"kafka", "webhooks", "topics", "metrics"}
 
@@ -98,6 +98,23 @@ def test_a_new_account_whose_secret_is_not_in_the_environment_is_refused(tmp_pat
     with_more = {**ENVIRON, "MORE_SID": "AC" + "e" * 32, "MORE_TOKEN": "another-secret"}
     edition = read_edition(file, with_more, running)
     assert differences(running.settings, edition.settings) == ["accounts.more added"]
+
+
+def test_a_first_cap_of_a_day_needs_a_restart_and_another_does_not(tmp_path: Path) -> None:
+    of_account = SMALLEST.replace("auth_token: token", "auth_token: token, daily_cap: 1000")
+    of_both = f"{of_account}brands: {{acme: {{tmobile_daily_cap: 2000}}}}\n"
+    file = tmp_path / "dispatcher.yaml"
+    file.write_text(SMALLEST, encoding="utf-8")
+    uncapped = read_edition(file, {})
+    file.write_text(of_both, encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        read_edition(file, {}, uncapped)
+    keys = [mistake.what.partition(" ")[0] for mistake in refused.value.mistakes]
+    assert keys == ['"accounts.main.daily_cap"', '"brands.acme.tmobile_daily_cap"']
+    file.write_text(of_account, encoding="utf-8")
+    capped = read_edition(file, {})
+    file.write_text(of_both, encoding="utf-8")
+    assert differences(capped.settings, read_edition(file, {}, capped).settings) == ["brands.acme added"]
 
 
 def test_whatever_is_wrong_is_said_before_what_needs_a_restart(tmp_path: Path) -> None:
