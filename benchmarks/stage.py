@@ -187,6 +187,14 @@ class Stage:
 
     async def publish(self, jobs: Iterable[Mapping[str, Any] | bytes | None], priority: str = "bulk") -> int:
         """Append *jobs* (dicts, or the bytes of a record) to the topic of *priority*; return how many."""
+        keyed = (
+            (str(one["to"]), orjson.dumps(one)) if isinstance(one, Mapping) else (str(number), one)
+            for number, one in enumerate(jobs)
+        )
+        return await self.append(self.topic(priority), keyed)
+
+    async def append(self, topic: str, records: Iterable[tuple[str, bytes | None]]) -> int:
+        """Append *records*, keys and values, to *topic*; return how many."""
         count = 0
         producer = AIOKafkaProducer(
             bootstrap_servers=self.kafka, acks="all", linger_ms=5, max_batch_size=262144, max_request_size=2**21
@@ -194,10 +202,8 @@ class Stage:
         await producer.start()
         try:
             written: list[asyncio.Future[Any]] = []
-            for one in jobs:
-                value = orjson.dumps(one) if isinstance(one, Mapping) else one
-                key = str(one["to"] if isinstance(one, Mapping) else count).encode()
-                written.append(await producer.send(self.topic(priority), value, key=key))
+            for key, value in records:
+                written.append(await producer.send(topic, value, key=key.encode()))
                 count += 1
                 if len(written) == _MOST_UNACKNOWLEDGED:
                     await asyncio.wait(written)

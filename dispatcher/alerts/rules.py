@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from dispatcher.domain.alert import Severity
 from dispatcher.domain.counts import Counts, Scope
+from dispatcher.domain.feedback import Rule
 from dispatcher.domain.sender_health import SenderHealth
 from dispatcher.domain.settings import AlertSettings
 
@@ -75,9 +76,13 @@ def spans_of(settings: AlertSettings) -> tuple[int, int]:
     return _SHORT, settings.within
 
 
-def judge(figures: Figures, settings: AlertSettings, now: float) -> Iterator[Finding]:
-    """Yield what the rules find; what is not known, or of too few messages, is not judged and so is calm."""
+def judge(figures: Figures, settings: AlertSettings, now: float, own: Collection[Rule] = ()) -> Iterator[Finding]:
+    """Yield what the rules find; what is not known, or of too few messages, is not judged and so is calm.
+
+    *own* are rules of the config that call for an alert.
+    """
     yield from _deliveries(figures.recent, settings, now)
+    yield from _own_rules(figures.recent, own, now)
     yield from _queues(figures, settings)
     yield from _flow(figures, settings, now)
     for number, order in figures.suspended.items():
@@ -126,6 +131,25 @@ def _codes(scope: Scope, counts: Counts, span: int, settings: AlertSettings) -> 
             f"{settings.code_share:.0%}); {_advice(code, scope)}"
         )
         yield _above("code_spike", f"{subject}, error {code}", "page", counts.share(code), settings.code_share, why)
+
+
+def _own_rules(recent: Counted, own: Collection[Rule], now: float) -> Iterator[Finding]:
+    for scope in recent.scopes(now) if own else ():
+        for rule in own:
+            if scope.kind != rule.deed.scope:
+                continue
+            counts = recent.counts(scope, rule.within, now)
+            if counts.concluded < rule.of_at_least:
+                continue
+            # A subject for each rule: of two about one code, each is raised and cleared by itself.
+            subject, share = _subject(scope), counts.share(rule.code)
+            limit = f"{rule.share:.4%}".rstrip("0%").rstrip(".") + "%"
+            why = (
+                f"error {rule.code} ended {share:.1%} of the messages of {subject} within {_time(rule.within)}, above "
+                f"the {limit} of feedback.rules; {_advice(rule.code, scope)}"
+            )
+            about = f"{subject}, error {rule.code} above {limit} within {_time(rule.within)}"
+            yield _above("feedback_rule", about, "page", share, rule.share, why)
 
 
 def _queues(figures: Figures, settings: AlertSettings) -> Iterator[Finding]:

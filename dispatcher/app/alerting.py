@@ -39,6 +39,7 @@ class Alerting:
         self._senders: dict[str, SenderHealth] = {}
         self._suspended: dict[str, str] = {}
         self._lag: int | None = None
+        self._own = tuple(rule for rule in settings.feedback.rules if rule.deed.what == "alert")
         self._rates = {
             number: sender.rate.per_second
             for number, sender in settings.fleet.senders.items()
@@ -73,7 +74,7 @@ class Alerting:
             suspended=self._suspended,
         )
         now = self._clock.now()
-        told = self._alarms.look(judge(figures, self._settings.alerts, now.timestamp()), now)
+        told = self._alarms.look(judge(figures, self._settings.alerts, now.timestamp(), self._own), now)
         for alert in told:
             log.warning("alert", alert=alert.alert, subject=alert.subject, state=alert.state, why=alert.why)
             _show(alert)

@@ -35,7 +35,8 @@ async def follow_rules(
     *scopes* and *counts* are asked with the present time in seconds of the epoch. While *is_current* is not, what is
     counted is of the past, and nothing is done about that.
     """
-    judge = Judge(settings.feedback.rules)
+    # What is only to be told is one of the alerts.
+    judge = Judge(rule for rule in settings.feedback.rules if rule.deed.what != "alert")
 
     def at_present(scope: Scope, span: int) -> Counts:
         return counts(scope, span, clock.epoch())
@@ -57,8 +58,6 @@ async def _act(settings: Settings, clock: Clock, finding: Finding) -> None:
     deed = finding.rule.deed
     log.warning("a feedback rule acts", does=str(deed), on=finding.name, because=finding.why)
     metrics.RULES_APPLIED.labels(deed.what).inc()
-    if deed.what == "alert":
-        return
     async with open_board(settings, clock) as board:
         await _write(board, clock, finding)
 
@@ -82,4 +81,4 @@ async def _write(board: Board, clock: Clock, finding: Finding) -> None:
             cut = Cut(by=BY, at=now, why=finding.why, until=until, factor=deed.factor)
             await board.change_sender(name, lambda before: slow_down(before, cut))
         case "alert":
-            pass
+            raise ValueError("an alert is raised by `Alerting`")

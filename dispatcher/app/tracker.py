@@ -50,6 +50,7 @@ async def run_tracker(settings: Settings, clock: Clock, stop: asyncio.Event) -> 
         alerts = settings.alerts
         spans = (*spans_of(alerts), alerts.stalled_after, *(rule.within for rule in settings.feedback.rules))
         insight = Insight(await thread.do(view.queued), spans)
+        insight.remember(await thread.do(view.since, clock.epoch() - insight.recent.longest))
         http = await stack.enter_async_context(
             open_http(
                 settings.twilio.transport,

@@ -98,7 +98,7 @@ RATE_FACTOR = Gauge(
 
 RULES_APPLIED = Counter(
     "dispatcher_feedback_rules_applied",
-    "Times that a rule of the config acted, by what it did: suspend_sender, rate, pause_campaign, alert.",
+    "Times that a rule of the config acted, by what it did: suspend_sender, rate, pause_campaign.",
     ["deed"],
     registry=registry,
 )

@@ -6,15 +6,15 @@ from functools import cache
 from dispatcher.domain.counts import Scope
 from dispatcher.domain.sender_health import COUNT_SPAN, SenderHealth
 from dispatcher.telemetry import metrics
+from dispatcher.tracking import past
 from dispatcher.tracking.health import Senders
-from dispatcher.tracking.lifecycle import STAGES, End, Passed
+from dispatcher.tracking.lifecycle import STAGES, Passed
 from dispatcher.tracking.recent import Recent, Step
 from dispatcher.tracking.sums import Progress
 from dispatcher.tracking.view import Told
 
 ALL = Scope("all", "")
 _COUNTED_OVER = int(COUNT_SPAN)
-_STEP_OF: Mapping[End, Step] = {End.DELIVERED: "delivered", End.FAILED: "failed", End.REFUSED: "refused"}
 # Finding a metric's child costs more than counting in it.
 _statuses = cache(metrics.DELIVERIES.labels)
 _errors = cache(metrics.DELIVERY_ERRORS.labels)
@@ -26,6 +26,12 @@ class Insight:
     def __init__(self, queued: Mapping[str, tuple[int, int]], spans: Collection[int] = ()) -> None:
         self.recent = Recent({_COUNTED_OVER, *spans})
         self.senders = Senders(queued)
+
+    def remember(self, passed: Iterable[past.Passed]) -> None:
+        """Count what came to pass before this process began."""
+        for one in passed:
+            for scope in (ALL, Scope("campaign", one.campaign), Scope("sender", one.sender)):
+                self.recent.add(scope, one.step, one.at, code=one.code, messages=one.messages)
 
     def learn(self, told: Told) -> None:
         """Take in what a batch said."""
@@ -71,4 +77,4 @@ def _steps(progress: Progress) -> Iterable[tuple[Step, float, int | None]]:
         yield "left", progress.left_at, None
     end = STAGES[progress.status].end
     if Passed.ENDED in progress.passed and end is not None:
-        yield _STEP_OF[end], progress.changed_at, progress.code
+        yield past.STEP_OF[end], progress.changed_at, progress.code

@@ -23,18 +23,23 @@ class Recent:
         self._spans = tuple(sorted(set(spans)))
         self._windows: dict[Scope, dict[int, _Window]] = {}
 
-    def add(self, scope: Scope, step: Step, at: float, *, code: int | None = None) -> None:
-        """Count one message of *scope* that came to *step* at *at*; *code* is Twilio's, where it ended with one."""
+    def add(self, scope: Scope, step: Step, at: float, *, code: int | None = None, messages: int = 1) -> None:
+        """Count *messages* of *scope* that came to *step* at *at*; *code* is Twilio's, where they ended with one."""
         windows = self._windows.get(scope)
         if windows is None:
             windows = self._windows[scope] = {span: _Window(span) for span in self._spans}
         for window in windows.values():
-            window.add(step, code, int(at))
+            window.add(step, code, int(at), messages)
 
     def counts(self, scope: Scope, span: int, now: float) -> Counts:
         """Return what came to pass within the *span* (one of ours) that ends at *now*, this second included."""
         windows = self._windows.get(scope)
         return windows[span].counts(int(now)) if windows else NOTHING
+
+    @property
+    def longest(self) -> int:
+        """The longest span."""
+        return self._spans[-1]
 
     def scopes(self, now: float) -> list[Scope]:
         """Return the scopes with anything in their longest span, and forget all others."""
@@ -55,17 +60,17 @@ class _Window:
         self._seconds: dict[int, Counter[Step | int]] = {}
         self._sum: Counter[Step | int] = Counter()
 
-    def add(self, step: Step, code: int | None, second: int) -> None:
+    def add(self, step: Step, code: int | None, second: int, messages: int) -> None:
         if second < self._oldest:
             return
         counter = self._seconds.get(second)
         if counter is None:
             counter = self._seconds[second] = Counter()
-        counter[step] += 1
-        self._sum[step] += 1
+        counter[step] += messages
+        self._sum[step] += messages
         if code is not None:
-            counter[code] += 1
-            self._sum[code] += 1
+            counter[code] += messages
+            self._sum[code] += messages
 
     def counts(self, now: int) -> Counts:
         self._forget_before(now - self._span + 1)

@@ -15,8 +15,9 @@ from typing import Any, Final
 import structlog
 
 from dispatcher.domain.errors import DispatcherError
-from dispatcher.tracking import places
+from dispatcher.tracking import past, places
 from dispatcher.tracking.lifecycle import STAGES, Conclusion, Heard, News, Track
+from dispatcher.tracking.past import Passed
 from dispatcher.tracking.places import Places
 from dispatcher.tracking.sums import Before, Progress, Sums
 
@@ -164,6 +165,10 @@ class View:
             queued,
         )
         return {sender: (messages, segments) for sender, messages, segments in found}
+
+    def since(self, begin: float) -> list[Passed]:
+        """Return what came to pass from *begin* on, in seconds of the epoch, of the latest messages."""
+        return list(past.since(self._db, begin))
 
     def apply(self, events: Sequence[News | Conclusion]) -> Told:
         """Take *events* in, in their order; they stay as soon as `commit` is called."""

@@ -3,9 +3,11 @@
 import asyncio
 import os
 import signal
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -174,6 +176,73 @@ async def test_kafka_stopped_for_seconds_loses_nothing_and_doubles_nothing(broke
         assert await desk.mids() == dict.fromkeys(mids, 1)
         # Nor does a Kafka that is away fill the log.
         assert len(receiver.log.read_text(encoding="utf-8").splitlines()) < 1000
+
+
+@pytest.mark.slow
+async def test_kafka_killed_for_a_minute_and_the_receiver_within_it_lose_nothing_and_count_nothing_twice(
+    broker: LocalKafka, tmp_path: Path
+) -> None:
+    rate, mids = 500, ids(75 * 500)
+    async with reception(
+        tmp_path,
+        broker.address,
+        sections={
+            "tracking": {"database": str(tmp_path / "view.sqlite"), "metrics_listen": f"127.0.0.1:{free_port()}"}
+        },
+    ) as desk:
+        stage = desk.stage
+        async with asyncio.TaskGroup() as tasks:
+            receiver = await desk.open("receiver-0")
+            calling = tasks.create_task(desk.callers.call(mids, rate=rate))
+            await asyncio.sleep(5.0)
+            await asyncio.to_thread(broker.kill)
+            await asyncio.sleep(30.0)
+            await receiver.kill()
+            receiver = await desk.open("receiver-1")
+            await asyncio.sleep(30.0)
+            assert await desk.metric("dispatcher_spool_records") > 45 * rate
+            await asyncio.to_thread(broker.start)
+            await calling
+        await until(desk.is_all_in_kafka, within=120, what="an empty disk")
+        assert await receiver.stop() == 0
+        found = await desk.mids()
+        assert desk.callers.kept <= found.keys()
+        # Nobody is refused but who called in the moment without a receiver.
+        assert len(desk.callers.refused) < 10 * rate
+        # What was on its way when Kafka died may be there twice: the receiver that could have told was killed.
+        doubled = [mid for mid, times in found.items() if times > 1]
+        assert len(doubled) < rate
+        assert max(doubled, default="") < mids[10 * rate]
+
+        tracker = await stage.start("track", "-c", str(stage.config_file), name="tracker")
+        await stage._answers(tracker, f"http://{stage.config['tracking']['metrics_listen']}/healthz")
+        result = {
+            "campaign": "spring",
+            "to": "+12065550142",
+            "status": "accepted",
+            "sender": "72345",
+            "account": "main",
+        }
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")  # noqa: TID251 - the test's own
+        await stage.append(
+            stage.config["topics"]["results"],
+            (
+                (mid, orjson.dumps({"id": mid, "sid": f"SM{mid:>032}", "segments": 1, "at": at, **result}))
+                for mid in mids
+            ),
+        )
+        counted: dict[str, int] = {}
+
+        async def is_read() -> bool:
+            with closing(sqlite3.connect(f"file:{tmp_path / 'view.sqlite'}?mode=ro", uri=True)) as view:
+                counted.update(view.execute("SELECT status, sum(messages) FROM counts GROUP BY 1"))
+            return sum(counted.values()) == len(mids) and counted.get("delivered", 0) >= len(found)
+
+        await until(is_read, within=120, what="all that is in Kafka in the view")
+        assert counted["delivered"] == len(found)
+        assert await tracker.stop() == 0
+        told = Counter(record.key.decode() for record in await stage.read(stage.config["topics"]["deliveries"]))
+        assert told == dict.fromkeys(found, 1)
 
 
 async def test_a_full_disk_is_said_and_nothing_that_was_kept_is_lost(broker: LocalKafka, tmp_path: Path) -> None:

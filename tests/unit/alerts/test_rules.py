@@ -6,6 +6,7 @@ import pytest
 
 from dispatcher.alerts.rules import EVERYTHING, Figures, Finding, judge, spans_of
 from dispatcher.domain.counts import NOTHING, Counts, Scope
+from dispatcher.domain.feedback import Deed, Rule
 from dispatcher.domain.sender_health import SenderHealth
 from dispatcher.domain.settings import AlertSettings
 
@@ -164,4 +165,50 @@ def test_a_suspended_sender_says_by_whom_and_how_it_ends() -> None:
     assert found.why == (
         "sender 72345 is suspended by ops until 2026-11-24 18:10:00 UTC: too slow; `dispatcher sender resume 72345` "
         "ends it"
+    )
+
+
+def own_rule(**changes: Any) -> Rule:
+    usual: dict[str, Any] = {"code": 30003, "share": 0.02, "of_at_least": 100, "within": 60, "deed": Deed(what="alert")}
+    return Rule(**usual | changes)
+
+
+def by_own(*rules: Rule, failed: int, scope: Scope = SPRING) -> list[tuple[str, bool, bool]]:
+    counts = Counts(delivered=100 - failed, failed=failed, codes={30003: failed})
+    found = judge(Figures(recent=Windows({scope: counts}, short={})), SETTINGS, NOW, rules)
+    return [(one.subject, one.is_wrong, one.is_calm) for one in found if one.alert == "feedback_rule"]
+
+
+@pytest.mark.parametrize(
+    ("failed", "is_wrong", "is_calm"), [(3, True, False), (2, False, False), (1, False, True), (0, False, True)]
+)
+def test_what_the_configs_own_rules_call_an_alert_is_one(failed: int, *, is_wrong: bool, is_calm: bool) -> None:
+    subject = "campaign spring, error 30003 above 2% within 1 min"
+    assert by_own(own_rule(), failed=failed) == [(subject, is_wrong, is_calm)]
+
+
+def test_of_too_few_messages_or_of_a_sender_an_own_rule_says_nothing() -> None:
+    assert by_own(own_rule(of_at_least=101), failed=50) == []
+    assert by_own(own_rule(), failed=50, scope=Scope("sender", "72345")) == []
+    assert by_own(own_rule(), failed=50, scope=EVERYTHING) == []
+
+
+def test_two_own_rules_about_one_code_are_two_alerts() -> None:
+    found = by_own(own_rule(), own_rule(share=0.125, within=90), failed=5)
+    assert found == [
+        ("campaign spring, error 30003 above 2% within 1 min", True, False),
+        ("campaign spring, error 30003 above 12.5% within 90 s", False, True),
+    ]
+
+
+def test_an_own_alert_says_what_to_do() -> None:
+    counts = Counts(delivered=90, failed=10, codes={30007: 10})
+    (finding,) = [
+        one
+        for one in judge(Figures(recent=Windows({SPRING: counts})), SETTINGS, NOW, [own_rule(code=30007)])
+        if one.alert == "feedback_rule"
+    ]
+    assert finding.why == (
+        "error 30007 ended 10.0% of the messages of campaign spring within 1 min, above the 2% of feedback.rules; "
+        "carriers filter what it says; pause it and change the text (`dispatcher campaign pause spring`)"
     )
