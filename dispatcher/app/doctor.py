@@ -9,7 +9,7 @@ from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.settings import Settings
 from dispatcher.transport.http import open_http
 from dispatcher.transport.kafka import make_admin, running, topics_to_make
-from dispatcher.transport.topics import topics_of_worker
+from dispatcher.transport.topics import topics_of_tracker, topics_of_worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,8 @@ async def _kafka(settings: Settings) -> Finding:
     subject = f"Kafka at {settings.kafka.bootstrap_servers}"
     try:
         async with running(make_admin(settings.kafka), settings.kafka) as admin:
-            missing = await topics_to_make(admin, topics_of_worker(settings))
+            topics = {spec.name: spec for spec in (*topics_of_worker(settings), *topics_of_tracker(settings))}
+            missing = await topics_to_make(admin, topics.values())
     except DispatcherError as error:
         return Finding(subject=subject, trouble=str(error))
     if missing and not settings.kafka.create_topics:

@@ -24,10 +24,14 @@ from dispatcher.domain.suppression import (
 )
 
 OPTED_OUT: Final = 21610
-# Nobody is there, or nobody who could read: Twilio answers the first three at once and calls back with the others.
-# https://www.twilio.com/docs/api/errors
-DEAD_NUMBERS: Final = frozenset({21211, 21614, 21635, 30005, 30006})
-# So many recipients' latest words are remembered.
+# Nobody is there, or nobody who could read, as Twilio knows before it sends. https://www.twilio.com/docs/api/errors
+DEAD_NUMBERS: Final = frozenset({21211, 21614, 21635})
+# The same as carriers say it: unknown; a landline, or out of a short code's reach. One wrong word of theirs must not
+# silence a number for good: it counts when they say it of a second message, and none arrived in between.
+# https://www.twilio.com/docs/api/errors/30006
+CALLED_DEAD: Final = frozenset({30005, 30006})
+_OUT_OF_REACH: Final = 30006
+# So many recipients' latest words are remembered, and so many numbers that were called dead once.
 _REMEMBERED = 100_000
 
 
@@ -50,6 +54,8 @@ class Heard(msgspec.Struct, gc=False):
     kind: str
     received_at: datetime
     parameters: _Parties
+    sid: str = ""
+    status: str | None = None
     word: Word | None = None
     error_code: int | None = None
 
@@ -69,6 +75,9 @@ class Decider:
     def __init__(self, reach: SuppressionReach, pools: Iterable[Pool]) -> None:
         self._reach = reach
         self._latest: dict[str, datetime] = {}
+        # By the key of the record that would follow: the SID of the first message. Who starts anew forgets it, which
+        # costs one more message.
+        self._called_dead: dict[bytes, str] = {}
         self._pools: dict[str, list[str]] = {}
         for pool in pools:
             for number in pool.senders:
@@ -79,6 +88,11 @@ class Decider:
         parties = heard.parameters
         if heard.kind != "inbound":
             sender = self._ours(parties.sender, parties.service)
+            if heard.error_code in CALLED_DEAD:
+                return self._call_dead(heard, sender)
+            if heard.status == "delivered" and self._called_dead:
+                self._called_dead.pop(suppression_key(parties.to), None)
+                self._called_dead.pop(suppression_key(parties.to, SuppressionScope("sender", sender)), None)
             return self._conclude(parties.to, sender, heard.error_code, heard.received_at)
         ours = self._ours(parties.to, parties.service)
         match heard.word:
@@ -107,6 +121,21 @@ class Decider:
         if code in DEAD_NUMBERS and is_e164(number):
             return [_entry(suppression_key(number), EVERYWHERE, "dead_number", f"error {code}", at)]
         return []
+
+    def _call_dead(self, heard: Heard, sender: str) -> list[Entry]:
+        """Return what follows when a carrier says that nobody is there."""
+        number, is_short_code = heard.parameters.to, heard.parameters.sender.isdecimal()
+        if not is_e164(number):
+            return []
+        out_of_reach = is_short_code and heard.error_code == _OUT_OF_REACH
+        scope = SuppressionScope("sender", sender) if out_of_reach else EVERYWHERE
+        key = suppression_key(number, scope)
+        first = self._called_dead.setdefault(key, heard.sid)
+        if len(self._called_dead) > _REMEMBERED:
+            del self._called_dead[next(iter(self._called_dead))]
+        if first == heard.sid:
+            return []
+        return [_entry(key, scope, "dead_number", f"error {heard.error_code}", heard.received_at)]
 
     def _opt_out(self, number: str, sender: str, source: str, at: datetime) -> list[Entry]:
         if not self._is_latest(number, at):

@@ -1,8 +1,9 @@
 """The words by which recipients stop messages, want them again, or ask for help: a table, and what reads it.
 
-Twilio obeys the same words itself for long codes and toll-free numbers, and for senders in a Messaging Service with
-Advanced Opt-Out, whose words are what its owner has made them, in any language: then it says in `OptOutType` what a
-message was. A short code outside of such a service gets nothing of that.
+They are those of the languages that Twilio knows by itself: English, and French, which short codes in Canada have to
+speak. It obeys them for long codes and toll-free numbers, and for senders in a Messaging Service with Advanced Opt-Out,
+whose words are what its owner has made them, in any language: then it says in `OptOutType` what a message was. A short
+code outside of such a service gets nothing of that.
 
 https://help.twilio.com/articles/223134027 (English)
 https://www.twilio.com/docs/proxy/opt-out-keywords (ARRET and its spellings)
@@ -47,7 +48,7 @@ WORDS: Mapping[str, Spoken] = {
 }
 
 _LONGEST = 40
-# People write "Stop.", "STOP ALL" and "opt-out".
+# People write "Stop.", "STOP ALL" and "opt-out"; an accent, taken from its letter, is between letters, too.
 _BETWEEN = re.compile(r"[\W_]+")
 _TYPES: Mapping[str, Word] = {"STOP": "stop", "START": "start", "HELP": "help"}
 
@@ -56,8 +57,7 @@ def read_word(body: str) -> Spoken | None:
     """Return what *body* says when it is one of the words, in whatever case and with whatever accents; else None."""
     if len(body) > _LONGEST:
         return None
-    letters = unicodedata.normalize("NFKD", body.casefold())
-    return WORDS.get(_BETWEEN.sub("", "".join(letter for letter in letters if not unicodedata.combining(letter))))
+    return WORDS.get(_BETWEEN.sub("", unicodedata.normalize("NFKD", body.casefold())))
 
 
 def read_type(opt_out_type: str | None) -> Word | None:

@@ -7,7 +7,7 @@ import pytest
 
 from dispatcher.domain.fleet import Pool
 from dispatcher.domain.suppression import SuppressionReach
-from dispatcher.optouts.decide import DEAD_NUMBERS, Decider, Entry, read_callback, read_result
+from dispatcher.optouts.decide import CALLED_DEAD, DEAD_NUMBERS, Decider, Entry, read_callback, read_result
 
 AT = datetime(2026, 11, 24, 18, tzinfo=UTC)
 ANA = "+12065550142"
@@ -25,9 +25,10 @@ def inbound(word: str | None, to: str = "72345", sender: str = ANA, at: datetime
     )
 
 
-def status(code: int | None, kind: str = "status", at: datetime = AT) -> bytes:
-    parameters = {"From": "72345", "To": ANA}
-    return orjson.dumps({"kind": kind, "received_at": at.isoformat(), "parameters": parameters, "error_code": code})
+def status(code: int | None, kind: str = "status", at: datetime = AT, **changed: Any) -> bytes:
+    parameters = {"From": changed.pop("sender", "72345"), "To": changed.pop("to", ANA)}
+    known = {"kind": kind, "received_at": at.isoformat(), "parameters": parameters, "error_code": code, "sid": "SM1"}
+    return orjson.dumps(known | changed)
 
 
 def result(code: int | None, at: datetime = AT) -> bytes:
@@ -129,6 +130,53 @@ def test_a_dead_number_is_dead_for_everybody(reach: SuppressionReach, code: int)
         assert (value(entries[0])["reason"], value(entries[0])["source"]) == ("dead_number", f"error {code}")
 
 
+def called_dead(decider: Decider, *said: tuple[str, int | None, str], **changed: Any) -> list[str]:
+    """Return the keys that follow from what was said of messages, each by SID, code and status."""
+    found: list[Entry] = []
+    for sid, code, name in said:
+        found += decider.hear(read_callback(status(code, sid=sid, status=name, **changed)))
+    assert {value(entry)["reason"] for entry in found} <= {"dead_number"}
+    return keys(found)
+
+
+@pytest.mark.parametrize("code", sorted(CALLED_DEAD))
+def test_a_number_that_carriers_call_dead_twice_is_dead(code: int) -> None:
+    decider = Decider("global", POOLS)
+    first, second = ("SM1", code, "undelivered"), ("SM2", code, "undelivered")
+    # The same callback comes more than once.
+    assert called_dead(decider, first, first, sender="+18885550100") == []
+    assert called_dead(decider, second, sender="+18885550100") == [ANA]
+    assert called_dead(decider, second, to="+12065550143", sender="+18885550100") == []
+    assert called_dead(decider, first, second, to="72999", sender="+18885550100") == []
+
+
+def test_a_message_that_arrives_in_between_proves_carriers_wrong() -> None:
+    decider = Decider("global", POOLS)
+    dead, alive = ("SM1", 30005, "undelivered"), ("SM2", None, "delivered")
+    assert called_dead(decider, dead, alive, ("SM3", 30005, "undelivered")) == []
+    assert called_dead(decider, ("SM4", 30005, "undelivered")) == [ANA]
+    # That it was sent proves nothing.
+    decider = Decider("global", POOLS)
+    assert called_dead(decider, dead, ("SM2", None, "sent"), ("SM3", 30005, "undelivered")) == [ANA]
+
+
+def test_what_a_short_code_does_not_reach_is_left_to_others() -> None:
+    decider = Decider("global", POOLS)
+    first, second = ("SM1", 30006, "undelivered"), ("SM2", 30006, "undelivered")
+    assert called_dead(decider, first, second) == [f"{ANA}/sender/72345"]
+    # What one says of a short code is no second word about the number.
+    assert called_dead(decider, ("SM3", 30006, "undelivered"), sender="+18885550100") == []
+    assert called_dead(decider, ("SM4", None, "delivered"), ("SM5", 30006, "undelivered")) == []
+
+
+def test_the_memory_of_who_was_called_dead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dispatcher.optouts.decide._REMEMBERED", 10)
+    decider = Decider("global", POOLS)
+    for number in range(100):
+        called_dead(decider, ("SM1", 30005, "undelivered"), to=f"+120655501{number:02d}")
+    assert len(decider._called_dead) == 10
+
+
 @pytest.mark.parametrize("code", [None, 0, 30003, 30007, 30008, 21611, 30004])
 def test_what_may_go_well_another_time_changes_nothing(code: int | None) -> None:
     decider = Decider("global", POOLS)
@@ -161,6 +209,20 @@ def test_the_memory_of_latest_words_is_bounded(monkeypatch: pytest.MonkeyPatch) 
     for number in range(100):
         decider.hear(read_callback(inbound("stop", sender=f"+120655501{number:02d}")))
     assert len(decider._latest) == 10
+
+
+def test_whose_word_was_heard_lately_is_not_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dispatcher.optouts.decide._REMEMBERED", 10)
+    decider = Decider("global", POOLS)
+    later = AT + timedelta(seconds=5)
+    for number in [ANA, *(f"+120655501{number:02d}" for number in range(9)), ANA, "+12065550190"]:
+        decider.hear(read_callback(inbound("stop", sender=number, at=later)))
+    assert decider.hear(read_callback(inbound("start"))) == []
+
+
+def test_of_what_is_no_number_nothing_is_written() -> None:
+    told = orjson.loads(result(21614)) | {"to": "72999"}
+    assert Decider("global", POOLS).conclude(read_result(orjson.dumps(told))) == []
 
 
 @pytest.mark.parametrize("read", [read_callback, read_result])

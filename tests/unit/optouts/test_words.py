@@ -11,6 +11,21 @@ def test_a_word_is_known_however_it_is_written(word: str, write: "type[str]") ->
     assert read_word(write(word)) == WORDS[word]
 
 
+# As Twilio's pages list them (`dispatcher.optouts.words`).
+@pytest.mark.parametrize(
+    ("words", "spoken"),
+    [
+        ("STOP STOPALL UNSUBSCRIBE UNSUB CANCEL END QUIT OPTOUT REVOKE", Spoken("stop", "en")),
+        ("ARRET ARRETE ARRETT", Spoken("stop", "fr")),
+        ("START YES UNSTOP", Spoken("start", "en")),
+        ("HELP INFO", Spoken("help", "en")),
+        ("AIDE", Spoken("help", "fr")),
+    ],
+)
+def test_twilios_words_mean_what_they_mean_to_twilio(words: str, spoken: Spoken) -> None:
+    assert {read_word(word) for word in words.split()} == {spoken}
+
+
 @pytest.mark.parametrize(
     ("body", "spoken"),
     [

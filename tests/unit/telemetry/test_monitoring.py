@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from dispatcher.telemetry import metrics
 from dispatcher.telemetry.metrics import registry
 from tests.unit.telemetry import prometheus_tools
 
@@ -116,3 +117,24 @@ def test_datadog_takes_every_metric() -> None:
             assert name.startswith(instance["raw_metric_prefix"])
             assert taken.fullmatch(name)
             assert not left.fullmatch(name)
+
+
+def test_datadog_reads_every_program() -> None:
+    instances = YAML(typ="safe").load(CONFIGS / "datadog" / "openmetrics.yaml")["instances"]
+    found = {instance["tags"][0]: instance["openmetrics_endpoint"] for instance in instances}
+    assert found == {
+        f"part:{part}": f"http://127.0.0.1:{port}/metrics"
+        for part, port in (("worker", 9400), ("receiver", 9401), ("tracker", 9402))
+    }
+
+
+def test_the_dashboard_shows_all_that_tracking_measures() -> None:
+    shown = set().union(*(named(target["expr"]) for panel in PANELS for target in panel["targets"]))
+    measured = (
+        metrics.CALLBACKS_READ, metrics.DELIVERIES, metrics.DELIVERY_ERRORS, metrics.QUEUE_DELAY,
+        metrics.DELIVERY_DELAY, metrics.SENDER_QUEUED, metrics.SENDER_DELAY, metrics.CALLBACKS_MISSING, metrics.POLLS,
+        metrics.TRACK_LAG, metrics.RULES_APPLIED, metrics.ALERTS, metrics.ALERT_WEBHOOKS, metrics.OPT_OUTS,
+    )  # fmt: skip
+    for one in measured:
+        (family,) = one.collect()
+        assert any(name.startswith(family.name) for name in shown), family.name
