@@ -50,6 +50,6 @@ async def _kafka(settings: Settings) -> Finding:
     except DispatcherError as error:
         return Finding(subject=subject, trouble=str(error))
     if missing and not settings.kafka.create_topics:
-        names = ", ".join(spec.name for spec in missing)
+        names = ", ".join(sorted(spec.name for spec in missing))
         return Finding(subject=subject, trouble=f"topics are missing and create_topics is false: {names}")
     return Finding(subject=subject)
