@@ -1,21 +1,26 @@
-"""How much memory does a worker need: a million jobs wait in the topic, there are 5,000 senders, or 1,000 campaigns?
+"""How much memory does a worker need: a million jobs wait in the topic or are parked, 5,000 senders, 1,000 campaigns?
 
-In each scene more waits than a worker takes in hand, and one of many takes minutes to send it: the look-ahead is full.
+What is parked should need none: as many wait for their time as a topic holds. In each other scene more waits than a worker takes in hand, and one of many takes minutes to send it: the look-ahead is full.
 What senders or campaigns need is what a scene needs beyond the first.
 """
 
 import asyncio
 import tempfile
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import report
 from benchmarks.stage import MAIN, Stage, job, open_stage, until
 from dispatcher.broker.local_kafka import LocalKafka
+from dispatcher.clock import SystemClock
 
 BODY: Final = "Hi Anna, spring is here: 20% off all shoes in our Portland store until Sunday. Reply STOP to opt out."
 SENT: Final = 1000
+PARKED: Final = 1_000_000
+# A worker has looked at each tier some times by then. Seconds.
+SETTLES_WITHIN: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ async def main() -> None:
         for name, scene in SCENES.items():
             measured = await measure(Path(folder), kafka.address, scene)
             figures |= {f"{name}: {figure}": value for figure, value in measured.items()}
+        measured = await measure_parked(Path(folder), kafka.address)
+        figures |= {f"1,000,000 parked: {figure}": value for figure, value in measured.items()}
     report.write("memory", figures)
 
 
@@ -69,6 +76,37 @@ async def measure(folder: Path, kafka: str, scene: Scene) -> dict[str, int]:
             "MB at the start": round(at_start / 1e6),
             "MB with the look-ahead full": round(worker.memory() / 1e6),
         }
+
+
+async def measure_parked(folder: Path, kafka: str) -> dict[str, int]:
+    """Return what a worker needs at its start, once it has parked a million jobs, and when it finds them parked.
+
+    They are due in five hours, so they stay where they are.
+    """
+    due = (SystemClock.now() + timedelta(hours=5)).isoformat()
+    async with open_stage(folder, kafka) as stage:
+        await stage.start_simulator()
+        worker = await stage.start_worker("first")
+        at_start = worker.memory()
+        await stage.publish(job("spring", row, "marketing", BODY, send_at=due) for row in range(PARKED))
+        await _until_parked(stage)
+        after = worker.memory()
+        await worker.stop()
+        successor = await stage.start_worker("second")
+        await asyncio.sleep(SETTLES_WITHIN)
+        await _until_parked(stage)
+        return {
+            "MB at the start": round(at_start / 1e6),
+            "MB when it has parked them": round(after / 1e6),
+            "MB of the next worker, which finds them": round(successor.memory() / 1e6),
+        }
+
+
+async def _until_parked(stage: Stage) -> None:
+    async def are_parked() -> bool:
+        return sum((await stage.metric("dispatcher_parked_messages")).values()) >= PARKED
+
+    await until(are_parked, within=600, what="parked jobs")
 
 
 async def _fill(stage: Stage) -> int:

@@ -27,8 +27,8 @@ async def main() -> None:
 
 async def measure(stage: Stage) -> dict[str, Any]:
     """Return the seconds that it takes, the program's start included."""
-    await stage.command("campaign", "pause", "spring", "--unknown")
     worker = await stage.start_worker()  # makes the topics
+    await stage.command("campaign", "pause", "spring", "--unknown")
     await worker.stop()
     await _write(stage, 0, RESULTS)
     figures: dict[str, Any] = {"results": RESULTS}

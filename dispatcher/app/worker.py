@@ -172,6 +172,7 @@ async def run_worker(
             held=worker.held,
             receive_parked=worker.pipeline.receive_parked,
             written=lambda topic, index: worker.publisher.ends.get((topic, index), 0),
+            make_room=worker.pipeline.room.make,
             after_batch=worker.driver.wake,
             drain=worker.drain,
             abandon=worker.abandon,

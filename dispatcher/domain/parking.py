@@ -37,7 +37,8 @@ class Whereabouts(NamedTuple):
 class Parked(NamedTuple):
     """What a parked record says beside its job: when it is *due* (seconds of the epoch) and where it was *first*.
 
-    *priority* is the name of its class, *history* the attempts that came to nothing.
+    *priority* is the name of its class, *history* the attempts that came to nothing. *is_booked*: it is due when its turn
+    is thought to be, and could leave earlier.
     """
 
     due: float
@@ -45,6 +46,7 @@ class Parked(NamedTuple):
     priority: str
     attempts: int
     history: tuple[Attempt, ...] = ()
+    is_booked: bool = False
 
 
 _encode_history = msgspec.json.Encoder().encode
@@ -69,6 +71,7 @@ def write_headers(parked: Parked) -> tuple[tuple[str, bytes], ...]:
         ("first", f"{first.topic}/{first.partition}/{first.offset}".encode()),
         ("priority", parked.priority.encode()),
         ("attempts", str(parked.attempts).encode()),
+        *((("booked", b"1"),) if parked.is_booked else ()),
     )
     return (*headers, ("history", _encode_history(parked.history))) if parked.history else headers
 
@@ -84,6 +87,7 @@ def read_headers(headers: Iterable[tuple[str, bytes]]) -> Parked:
             texts["priority"],
             int(texts["attempts"]),
             _decode_history(texts.get("history", "[]")),
+            "booked" in texts,
         )
     except (KeyError, ValueError) as error:  # msgspec's errors are of the latter
         raise NotParkedError("the record does not say where it was first; only the dispatcher parks jobs") from error

@@ -31,23 +31,28 @@ class Later:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def wait(self, message: Message, due: float) -> None:
-        """Let *message* wait until it is *due*."""
+    def wait(self, message: Message, due: float, *, is_booked: bool = False) -> None:
+        """Let *message* wait until it is *due*; *is_booked*: because its turn is thought to be then."""
         tier = tier_for(due - self._clock.epoch())
         if tier is None:
             heappush(self._waiting, (due, next(self._order), message))
         else:
-            self._park(message, tier, due)
+            self._park(message, tier, due, is_booked=is_booked)
+
+    def book(self, message: Message, due: float) -> None:
+        """Park *message* until shortly before its turn, or until it expires."""
+        expires_at = message.job.expires_at
+        self.wait(message, due if expires_at is None else min(due, expires_at.timestamp()), is_booked=True)
 
     def hold(self, message: Message) -> None:
         """Park *message* until somebody has said that its campaign may go on."""
         self._park(message, HELD, self._clock.epoch())
 
-    def _park(self, message: Message, tier: str, due: float) -> None:
+    def _park(self, message: Message, tier: str, due: float, *, is_booked: bool = False) -> None:
         origin = message.origin
         first = message.first or Position(origin.topic, origin.partition, message.offset)
         self._repeats.park(message.job.id, first)
-        self._outcomes.park(message, tier, due, self._priorities[message.priority].name)
+        self._outcomes.park(message, tier, due, self._priorities[message.priority].name, is_booked=is_booked)
 
     def due(self) -> Iterator[Message]:
         """Take out what is due now, or the first of it."""

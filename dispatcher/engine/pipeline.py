@@ -33,6 +33,7 @@ from dispatcher.engine.placement import Placement
 from dispatcher.engine.repeats import Repeats
 from dispatcher.engine.retries import Retries
 from dispatcher.engine.returns import Returns, no_sender
+from dispatcher.engine.room import Room
 from dispatcher.engine.senders import Senders
 from dispatcher.intake.decode import NotAJobError, decode
 from dispatcher.outcomes.results import Outcomes
@@ -135,6 +136,7 @@ class Pipeline:
         self._recovered: dict[tuple[str, int, int], Intent] = {}
         self._tried: dict[tuple[str, int, int], Tried] = {}
         self.campaigns = Campaigns(self.hierarchy, self._pacer, self._later, outcomes, clock, go_on=self._place)
+        self.room = Room(self.hierarchy, self._later, self.campaigns, clock, call_back)
         self.answers = Answers(
             pacer=self._pacer,
             placement=self.placement,
@@ -194,14 +196,16 @@ class Pipeline:
                 history=parked.history,
                 tried=barred(parked.history) if parked.history else (),
             )
-            self._take_in_hand(message, now, parked.due)
+            # Its lane turned out to be faster than was thought, maybe.
+            due = 0.0 if parked.is_booked and record.timestamp / 1000 <= self.room.called_back else parked.due
+            self._take_in_hand(message, now, due, is_booked=parked.is_booked)
 
     def _class_called(self, name: str) -> int:
         """Return the index of the class *name*; that of the least important one if the config has it no more."""
         names = [priority.name for priority in self._priorities]
         return names.index(name) if name in names else len(names) - 1
 
-    def _take_in_hand(self, message: Message, now: datetime, due: float = 0.0) -> None:
+    def _take_in_hand(self, message: Message, now: datetime, due: float = 0.0, *, is_booked: bool = False) -> None:
         job, origin, offset = message.job, message.origin, message.offset
         place = Position(origin.topic, origin.partition, offset)
         seen = self._repeats.seen_before(job.id, place, self._clock.monotonic(), message.first)
@@ -221,7 +225,7 @@ class Pipeline:
         elif self.campaigns.stopped and self.campaigns.is_cancelled(job.campaign):
             self.campaigns.stop(message)
         elif due > now.timestamp():
-            self._later.wait(message, due)
+            self._later.wait(message, due, is_booked=is_booked)
         else:
             self._consider(message, now)
 
@@ -329,6 +333,7 @@ class Pipeline:
         """Drop every message that waits: its partition goes to another worker, or will be read again."""
         self._later.clear()
         self.campaigns.forget()
+        self.room.forget()
         self._recovered.clear()
         self._tried.clear()
         self.doubts.clear()
@@ -373,6 +378,8 @@ class Pipeline:
             self.campaigns.work()
         if self.caps is not None and self.caps.shelf.is_stirred:
             self._serve_shelf(self.caps)
+        if self.room.due <= now:
+            self.room.work()
         self._pacer.run(now)
 
     def next_due(self) -> float:
@@ -381,7 +388,7 @@ class Pipeline:
             return inf
         if self.caps is not None and self.caps.shelf.is_stirred:
             return 0.0
-        due = min(self._pacer.next_due(), self.campaigns.due)
+        due = min(self._pacer.next_due(), self.campaigns.due, self.room.due)
         return min(due, self._later.next_due()) if self._later else due
 
     def _place(self, message: Message) -> None:
@@ -431,6 +438,8 @@ class Pipeline:
 
     def _run_dry(self, lane: Lane, now: float) -> None:
         self.placement.relieve(lane, now)
+        if self.room.has_parked and not lane.queue.count:
+            self.room.ran_dry(lane)
 
     # ------------------------------------------------------------------ caps, where the config has any
 

@@ -36,6 +36,7 @@ POLL = 0.2
 POLL_WHEN_FULL = 0.02
 COMMIT_EVERY = 1.0
 RETRY_AFTER = 1.0
+MAKE_ROOM_EVERY = 1.0
 # A Kafka that needs longer to say where topics end and what the group committed counts as one that does not answer.
 ANSWER_WITHIN = 5.0
 # Asking for a partition that is nobody's fetches nothing and keeps the group's poll guard content. Pausing instead
@@ -55,11 +56,12 @@ class Intake:
     *open_consumer* returns a consumer in the group that runs while its context lasts. When it stands still it is
     replaced; whether it does is judged by what *ends* says of where partitions end, asked of Kafka by other means.
 
-    Records of the topics of *held* are fed to *receive_parked*, when they are old enough for it;
-    *written* gives the end of what this worker wrote into such a topic's partition.
+    Records of the topics of *held* are fed to *receive_parked*, when they are old enough for it; *written* gives the
+    end of what this worker wrote into such a topic's partition.
 
-    *after_batch* is called when some have been fed. *drain* is awaited before partitions are given up: it comes back
-    when nothing of them is in flight any more; *abandon* is called instead when they are lost already. *resume* is told
+    *make_room* is called when of some partition no more may be taken in hand, *after_batch* when some have been fed.
+    *drain* is awaited before partitions are given up: it comes back when nothing of them is in flight any more;
+    *abandon* is called instead when they are lost already. *resume* is told
     what the last owners left, and which of all *partitions* indices this worker owns from now on; it returns the page
     of the journal that says again what they left in doubt. *positions* gives those of the journal and the results that
     belong into a commit, for an index. Each commit renews the *fence*.
@@ -80,6 +82,7 @@ class Intake:
         held: Held,
         receive_parked: ReceiveParked,
         written: Callable[[str, int], int],
+        make_room: Callable[[], None],
         after_batch: Callable[[], None],
         drain: Callable[[], Awaitable[None]],
         abandon: Callable[[], None],
@@ -100,6 +103,9 @@ class Intake:
         self._held = held
         self._receive_parked = receive_parked
         self._written = written
+        self._make_room = make_room
+        self._makes_room_at = 0.0
+        self._is_short = False
         self._after_batch = after_batch
         self._drain = drain
         self._abandon = abandon
@@ -250,6 +256,10 @@ class Intake:
         self._held.turn(self._consumer, self._offsets, self._clock.epoch())
         has_more = bool(self._held) and self._feed_parked()
         wanted = self._with_room()
+        if self._is_short and self._clock.monotonic() >= self._makes_room_at:
+            self._makes_room_at = self._clock.monotonic() + MAKE_ROOM_EVERY
+            self._make_room()
+            self._after_batch()
         generation = self._generation
         found = await self._consumer.getmany(
             *(wanted or (NOTHING,)), timeout_ms=int(POLL * 1000) if wanted and not has_more else 0, max_records=BATCH
@@ -301,15 +311,15 @@ class Intake:
         return fed >= BATCH
 
     def _with_room(self) -> list[TopicPartition]:
-        """Return the partitions of which more may be read."""
+        """Return the partitions of which more may be read, and see whether some have no room for more."""
         if not self._offsets:
             return []
         most = self._most_of_a_partition()
-        return [
-            partition
-            for partition, offsets in self._offsets.items()
-            if partition not in self._held and offsets.in_hand < most and offsets.has_room
+        roomy = [
+            partition for partition, offsets in self._offsets.items() if offsets.in_hand < most and offsets.has_room
         ]
+        self._is_short = len(roomy) < len(self._offsets)
+        return [partition for partition in roomy if partition not in self._held]
 
     def _most_of_a_partition(self) -> float:
         """Return how many jobs of a partition may be in hand: what is parked counts as one class more."""

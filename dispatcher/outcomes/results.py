@@ -83,7 +83,7 @@ class Outcomes:
             return message.history
         return (*message.history, Attempt(self._timestamp(), message.sender.number, code, reason))
 
-    def park(self, message: Message, tier: str, due: float, priority: str) -> None:
+    def park(self, message: Message, tier: str, due: float, priority: str, *, is_booked: bool = False) -> None:
         """Let *message* wait in *tier* since it is *due* so late; its record is settled when the copy is safe.
 
         The copy is of this moment, whenever it is written: what is said of its campaign from now on concerns it.
@@ -92,7 +92,7 @@ class Outcomes:
         if not origin.is_owned:
             return
         first = message.first or Position(origin.topic, origin.partition, message.offset)
-        headers = write_headers(Parked(due, first, priority, message.attempts, message.history))
+        headers = write_headers(Parked(due, first, priority, message.attempts, message.history, is_booked))
         at = int(self._clock.epoch() * 1000)
         record = Record(message.job.to.encode(), _encode(message.job), headers, origin, message.offset, at)
         self._publisher.add(f"{self._topics.parked}.{tier}", record)

@@ -26,6 +26,17 @@ class Flow:
         self.messages: deque[Message] = deque()
         self.credit = 0.0
 
+    def cut(self, most: float) -> tuple[float, list[Message]]:
+        """Take out what is behind the first *most* segments; return how many stay, and what was taken."""
+        kept = 0.0
+        staying = 0
+        for message in self.messages:
+            if kept + message.cost > most:
+                break
+            kept += message.cost
+            staying += 1
+        return kept, [self.messages.pop() for _ in range(len(self.messages) - staying)][::-1]
+
 
 class _Class:
     """One priority class: its flows, and those of them that may send, in the order of their turns."""
@@ -117,14 +128,31 @@ class FairQueue:
         """Take out everything of *campaign*, held or not, in the order it came."""
         withdrawn: list[Message] = []
         for of_class in self._classes:
-            if (flow := of_class.flows.pop(campaign, None)) is None:
-                continue
-            with suppress(ValueError):  # a held one is not among those that have turns
-                of_class.rotation.remove(flow)
-            of_class.cost -= sum(message.cost for message in flow.messages)
-            self.count -= len(flow.messages)
-            withdrawn += flow.messages
+            if (flow := of_class.flows.get(campaign)) is not None:
+                withdrawn += self._cut(of_class, flow, 0.0)[1]
         return withdrawn
+
+    def trim(self, most: float, budgets: dict[Gate, float]) -> list[Message]:
+        """Take out what is behind the first *most* segments of its class; the campaigns with least give up least.
+
+        A campaign with a rate of its own keeps no more than *budgets* says of its gate, where what it keeps is then
+        taken off. What is held stays.
+        """
+        taken: list[Message] = []
+        for of_class in self._classes:
+            left = most
+            flows = [flow for flow in of_class.flows.values() if flow.gate is None or flow.gate in budgets]
+            flows.sort(key=lambda flow: len(flow.messages))
+            for number, flow in enumerate(flows):
+                share = left / (len(flows) - number)
+                if flow.gate is None:
+                    kept, cut = self._cut(of_class, flow, share)
+                else:
+                    kept, cut = self._cut(of_class, flow, min(share, budgets[flow.gate]))
+                    budgets[flow.gate] -= kept
+                left -= kept
+                taken += cut
+        return taken
 
     def cost_ahead(self, priority: int) -> int:
         """Return the segments that wait in class *priority* and the more important ones."""
@@ -142,6 +170,16 @@ class FairQueue:
             of_class.rotation.clear()
             of_class.cost = 0
         self.count = 0
+
+    def _cut(self, of_class: _Class, flow: Flow, most: float) -> tuple[float, list[Message]]:
+        kept, cut = flow.cut(most)
+        of_class.cost -= sum(message.cost for message in cut)
+        self.count -= len(cut)
+        if not flow.messages:
+            del of_class.flows[flow.campaign]
+            with suppress(ValueError):  # a held one is not among those that have turns
+                of_class.rotation.remove(flow)
+        return kept, cut
 
     def _next_class(self) -> _Class | None:
         waiting = [of_class for of_class in self._classes if of_class.rotation]

@@ -83,6 +83,11 @@ class RateGate(Gate):
     def give_back(self, cost: float, taken_at: float) -> None:
         self._bucket.give_back(1.0 if self._whole else cost, taken_at)
 
+    @property
+    def per_second(self) -> float:
+        """What passes now: this worker's share."""
+        return self._bucket.rate
+
     def close(self, seconds: float, now: float) -> None:
         """Let nothing pass for *seconds*."""
         self._bucket.close(now + seconds)

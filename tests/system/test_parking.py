@@ -139,3 +139,39 @@ async def test_of_ten_thousand_that_are_due_at_once_the_first_leave_on_time_and_
         behind = [at - place / (0.99 * rate) for place, at in enumerate(late)]
         assert max(behind) <= 1.0, [round(one, 2) for one in behind[::rate]]
         assert (await stage.report())["texted_twice"]["texts"] == 0
+
+
+@pytest.mark.slow
+async def test_a_saturated_pool_with_more_than_memory_holds_hides_nobody(kafka: str, tmp_path: Path) -> None:
+    """300,000 jobs of a pool of 10/s lie before 500 of another one, through a kill -9."""
+    many, few = 300_000, 500
+    senders = [{**FAST[0], "rate": "10/s"}, {**FAST[0], "number": "72346"}]
+    pools = {"marketing": {"senders": ["72345"]}, "other": {"senders": ["72346"]}}
+    async with open_stage(tmp_path, kafka, senders=senders, pools=pools) as stage:
+        await stage.publish(job("spring", row, "marketing") for row in range(many))
+        await stage.publish(job("summer", many + row, "other") for row in range(few))
+        await stage.start_simulator()
+        worker = await stage.start_worker("first")
+
+        async def parks() -> bool:
+            return await parked_in(stage, "10min") + await parked_in(stage, "1h") > many / 4
+
+        await until(parks, within=90, what="parked jobs")
+        before = len([one for one in await stage.results() if one["campaign"] == "spring"])
+        assert before
+        await worker.kill()
+        await stage.start_worker("second")
+
+        async def are_all_sent() -> bool:
+            results = await stage.results()
+            return sum(one["campaign"] == "summer" and one["status"] == "accepted" for one in results) == few
+
+        await until(are_all_sent, within=240, what="the other pool's messages")
+        await stage.command("campaign", "cancel", "spring", "--unknown")
+        results = await stage.wait_for_results(many + few, within=240)
+        await asyncio.sleep(2.0)  # a second result would come now
+        results = await stage.results()
+        assert len(results) == len({one["id"] for one in results}) == many + few
+        accepted = sum(one["status"] == "accepted" for one in results)
+        assert (await stage.report())["messages"] == accepted
+        assert (await stage.report())["texted_twice"]["texts"] == 0

@@ -110,6 +110,7 @@ class Desk:
                 held=Held({}),
                 written=lambda *_: 0,
                 receive_parked=lambda *_: None,
+                make_room=lambda: None,
                 after_batch=lambda: None,
                 drain=nothing,
                 abandon=lambda: None,

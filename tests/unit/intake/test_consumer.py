@@ -82,6 +82,7 @@ def intake_of(log: Log, monkeypatch: pytest.MonkeyPatch, tasks: asyncio.TaskGrou
         "held": Held({}),
         "receive_parked": lambda *_: None,
         "written": lambda *_: 0,
+        "make_room": lambda: None,
         "after_batch": lambda: None,
         "drain": nothing,
         "abandon": lambda: None,
