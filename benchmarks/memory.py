@@ -1,7 +1,7 @@
 """How much memory does a worker need: a million jobs wait in the topic or are parked, 5,000 senders, 1,000 campaigns?
 
-What is parked should need none: as many wait for their time as a topic holds. In each other scene more waits than a worker takes in hand, and one of many takes minutes to send it: the look-ahead is full.
-What senders or campaigns need is what a scene needs beyond the first.
+What is parked should need none. In each other scene more waits than a worker takes in hand, and one of many takes
+minutes to send it: the look-ahead is full. What senders or campaigns need is what a scene needs beyond the first.
 """
 
 import asyncio
