@@ -7,14 +7,17 @@ from itertools import pairwise
 from math import inf
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.domain.control import Order
 from dispatcher.domain.fleet import Pool
+from dispatcher.domain.outcome import Position
+from dispatcher.domain.parking import Parked, write_headers
 from dispatcher.engine.room import CALM, EARLY, KEPT
-from tests.unit.engine.stage import LOOK, Stage
+from tests.unit.engine.stage import LOOK, Arrived, Stage
 from tests.unit.pacing.making import make_fleet, make_sender
 
 START = datetime(2026, 11, 24, 18, tzinfo=UTC)
@@ -88,7 +91,7 @@ def test_small_campaigns_stay_and_the_largest_makes_room() -> None:
     make_room(stage)
     parked = Counter(b"spring" in record.value for record in stage.parked)
     assert parked[False] == 0
-    assert parked[True] > 2000
+    assert parked[True] == pytest.approx(3000 - (10 * KEPT - 50), abs=2)
     stage.run(20)
     assert sum(request.message.job.campaign == "summer" for request in stage.sent) == 50
 
@@ -210,3 +213,30 @@ def test_appointments_are_before_the_turn() -> None:
     assert dues == sorted(dues)
     assert dues[0] == pytest.approx(KEPT - EARLY, abs=2)
     assert dues[-1] == pytest.approx(1000 - EARLY, abs=3)
+
+
+def test_what_was_about_to_be_parked_when_its_campaign_is_cancelled_has_its_result() -> None:
+    stage = stage_of()
+    fill(stage, 1000)
+    stage.pipeline.room.make()
+    stage.obey("spring", state="cancelled", order=Order(by="ana", at=stage.clock.now()))
+    stage.run(1)
+    assert not stage.parked
+    assert len(stage.results) == 1000
+
+
+@pytest.mark.parametrize(("is_booked", "after"), [(True, 0.0), (False, 100.0)])
+def test_only_what_waits_for_its_turn_goes_early_when_it_is_called_back(*, is_booked: bool, after: float) -> None:
+    stage = stage_of()
+    offset = stage.receive()
+    stage.run(1)
+    value = msgspec.json.encode(stage.sent[0].message.job)
+    stage.pipeline._repeats.start_with({}, stage.clock.monotonic())
+    parked = Parked(stage.clock.epoch() + 100, Position("campaign.jobs", 0, offset), "bulk", 0, is_booked)
+    stage.pipeline.room.called_back = stage.clock.epoch()
+    stamp = int(stage.clock.epoch() * 1000)
+    record = Arrived(offset=99, key=b"", value=value, timestamp=stamp, headers=write_headers(parked))
+    back_at = stage.clock.monotonic()
+    stage.pipeline.receive_parked(next(iter(stage.tiers.values())), [record])
+    stage.run(200)
+    assert stage.times[1] - back_at == pytest.approx(after, abs=1.5)
