@@ -42,6 +42,7 @@ from dispatcher.intake.callbacks import CallbackLog
 from dispatcher.intake.cap_log import CapLog
 from dispatcher.intake.consumer import Intake
 from dispatcher.intake.control import ControlReader
+from dispatcher.intake.copies import Copies
 from dispatcher.intake.held import Held
 from dispatcher.intake.recovery import History, Recovered
 from dispatcher.intake.sender_news import SenderNews
@@ -185,6 +186,7 @@ async def run_worker(
                 results=topics.results,
                 partitions=kafka.partitions,
                 horizon=kafka.dedup_horizon,
+                copies=Copies(readers[1], worker.held.topics),
                 results_since=None if cap_log is None else partial(worker.take_over_caps, cap_log),
             ),
             fence=fence,

@@ -37,8 +37,8 @@ class Whereabouts(NamedTuple):
 class Parked(NamedTuple):
     """What a parked record says beside its job: when it is *due* (seconds of the epoch) and where it was *first*.
 
-    *priority* is the name of its class, *history* the attempts that came to nothing. *is_booked*: it is due when its turn
-    is thought to be, and could leave earlier.
+    *priority* is the name of its class, *history* the attempts that came to nothing. *is_booked*: it is due when its
+    turn is thought to be, and could leave earlier. *copied* is where it stood just before, which is settled by it.
     """
 
     due: float
@@ -47,6 +47,7 @@ class Parked(NamedTuple):
     attempts: int
     history: tuple[Attempt, ...] = ()
     is_booked: bool = False
+    copied: Position | None = None
 
 
 _encode_history = msgspec.json.Encoder().encode
@@ -65,13 +66,13 @@ def parked_topics(prefix: str) -> Mapping[str, float]:
 
 def write_headers(parked: Parked) -> tuple[tuple[str, bytes], ...]:
     """Return *parked* as a record's headers."""
-    first = parked.first
     headers = (
         ("due", str(round(parked.due * 1000)).encode()),
-        ("first", f"{first.topic}/{first.partition}/{first.offset}".encode()),
+        ("first", _write_place(parked.first)),
         ("priority", parked.priority.encode()),
         ("attempts", str(parked.attempts).encode()),
         *((("booked", b"1"),) if parked.is_booked else ()),
+        *((("copied", _write_place(parked.copied)),) if parked.copied else ()),
     )
     return (*headers, ("history", _encode_history(parked.history))) if parked.history else headers
 
@@ -80,14 +81,23 @@ def read_headers(headers: Iterable[tuple[str, bytes]]) -> Parked:
     """Return what *headers* say; `NotParkedError` where they are not ours."""
     texts = {name: value.decode("utf-8", "replace") for name, value in headers}
     try:
-        topic, partition, offset = texts["first"].rsplit("/", 2)
         return Parked(
             int(texts["due"]) / 1000,
-            Position(topic, int(partition), int(offset)),
+            _read_place(texts["first"]),
             texts["priority"],
             int(texts["attempts"]),
             _decode_history(texts.get("history", "[]")),
             "booked" in texts,
+            _read_place(texts["copied"]) if "copied" in texts else None,
         )
     except (KeyError, ValueError) as error:  # msgspec's errors are of the latter
         raise NotParkedError("the record does not say where it was first; only the dispatcher parks jobs") from error
+
+
+def _write_place(place: Position) -> bytes:
+    return f"{place.topic}/{place.partition}/{place.offset}".encode()
+
+
+def _read_place(text: str) -> Position:
+    topic, partition, offset = text.rsplit("/", 2)
+    return Position(topic, int(partition), int(offset))

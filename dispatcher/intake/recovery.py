@@ -14,6 +14,7 @@ from dispatcher.domain.caps import Charge
 from dispatcher.domain.journal import Intent, Page, Place, Tried, decode_page, open_intents, tried_before
 from dispatcher.domain.outcome import Position, Status
 from dispatcher.domain.parking import Whereabouts
+from dispatcher.intake.copies import Copies
 from dispatcher.intake.offsets import Bookmark
 
 log = structlog.get_logger()
@@ -57,7 +58,7 @@ class History:
 
     Results are read from *horizon* seconds ago on, at least, and from where *results_since* says of indices. Of the
     journal the last owner wrote one partition, and its commits say from where on to read it; where nobody has said, all
-    of it is read, from the horizon on. *records_read* counts, over all readings.
+    of it is read, from the horizon on. *copies* tells of parked jobs. *records_read* counts, over all readings.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class History:
         results: str,
         partitions: int,
         horizon: float,
+        copies: Copies | None = None,
         results_since: Callable[[Collection[int]], Awaitable[Mapping[int, int]]] | None = None,
     ) -> None:
         self._consumer = consumer
@@ -77,6 +79,7 @@ class History:
         self._journal = journal
         self._results = results
         self._partitions = partitions
+        self._copies = copies
         self._results_since = results_since
         self.records_read = 0
 
@@ -104,6 +107,8 @@ class History:
             pages = list(_pages(records[book], first))
             recovered.doubt |= open_intents(pages)
             recovered.tried |= tried_before(pages)
+        if self._copies is not None:
+            recovered.settled |= await self._copies.uncommitted(bookmarks)
         for place in recovered.settled & recovered.doubt.keys():
             del recovered.doubt[place]
         return recovered

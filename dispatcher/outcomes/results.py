@@ -91,8 +91,9 @@ class Outcomes:
         origin = message.origin
         if not origin.is_owned:
             return
-        first = message.first or Position(origin.topic, origin.partition, message.offset)
-        headers = write_headers(Parked(due, first, priority, message.attempts, message.history, is_booked))
+        place = Position(origin.topic, origin.partition, message.offset)
+        first = message.first or place
+        headers = write_headers(Parked(due, first, priority, message.attempts, message.history, is_booked, place))
         at = int(self._clock.epoch() * 1000)
         record = Record(message.job.to.encode(), _encode(message.job), headers, origin, message.offset, at)
         self._publisher.add(f"{self._topics.parked}.{tier}", record)

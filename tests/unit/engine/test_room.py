@@ -232,7 +232,7 @@ def test_only_what_waits_for_its_turn_goes_early_when_it_is_called_back(*, is_bo
     stage.run(1)
     value = msgspec.json.encode(stage.sent[0].message.job)
     stage.pipeline._repeats.start_with({}, stage.clock.monotonic())
-    parked = Parked(stage.clock.epoch() + 100, Position("campaign.jobs", 0, offset), "bulk", 0, is_booked)
+    parked = Parked(stage.clock.epoch() + 100, Position("campaign.jobs", 0, offset), "bulk", 0, is_booked=is_booked)
     stage.pipeline.room.called_back = stage.clock.epoch()
     stamp = int(stage.clock.epoch() * 1000)
     record = Arrived(offset=99, key=b"", value=value, timestamp=stamp, headers=write_headers(parked))
