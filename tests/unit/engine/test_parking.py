@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.domain.control import Order
+from dispatcher.domain.outcome import Position
+from dispatcher.domain.parking import read_headers
 from dispatcher.engine.campaigns import PATIENCE
 from dispatcher.engine.later import AT_ONCE
 from dispatcher.engine.pipeline import CLOCKS_DIFFER
@@ -204,3 +206,14 @@ def test_a_parked_message_is_of_the_moment_in_which_it_was_decided_however_late_
     stage.receive()
     stage.run(60)
     assert [record.timestamp for record in stage.parked] == [int((START.timestamp() + PATIENCE) * 1000)]
+
+
+def test_a_copy_says_which_record_is_settled_by_it_on_each_hop() -> None:
+    stage = stage_of()
+    offset = stage.receive(send_at=(START + timedelta(seconds=75)).isoformat())
+    stage.run(80)
+    copied = [read_headers(record.headers).copied for record in stage.parked]
+    settled = [Position(desk.topic, 0, at) for desk in (stage.desk, *stage.tiers.values()) for at in desk.settled]
+    assert len(copied) == 2
+    assert copied[0] == Position(stage.desk.topic, 0, offset)
+    assert {str(one) for one in copied} < {str(one) for one in settled}

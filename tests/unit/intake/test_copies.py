@@ -2,15 +2,17 @@
 
 from types import SimpleNamespace
 
+from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dispatcher.domain.journal import Place
 from dispatcher.domain.outcome import Position
 from dispatcher.domain.parking import Parked, write_headers
 from dispatcher.intake.copies import UNCOMMITTED, Copies
 from dispatcher.intake.offsets import Bookmark
 from tests.clock import FakeClock
-from tests.unit.intake.test_recovery import Kafka, TopicPartition
+from tests.unit.intake.test_recovery import Kafka
 
 TIERS = ("parked.10s", "parked.1h")
 
@@ -42,7 +44,7 @@ async def test_every_copy_that_no_commit_tells_of_is_found_however_long_nobody_w
     clock = FakeClock()
     kafka = Tiers(clock)
     marks = [0, 0]
-    expected: set[Position] = set()
+    expected: set[Place] = set()
     for step, (tier, index, pause) in enumerate(steps):
         # A lease allows no more than some seconds of copies that no commit tells of.
         clock.advance(pause if step < committed else pause * UNCOMMITTED / 130)
@@ -51,11 +53,11 @@ async def test_every_copy_that_no_commit_tells_of_is_found_however_long_nobody_w
         if step < committed:
             marks[index] = step + 1
         else:
-            expected.add(source)
+            expected.add(("bulk", index, step))
     clock.advance(down)
     bookmarks = {TopicPartition("bulk", index): Bookmark(watermark=marks[index]) for index in range(2)}
     bookmarks |= {TopicPartition(tier, index): Bookmark() for tier in TIERS for index in range(2)}
-    assert await Copies(kafka, TIERS).uncommitted(bookmarks) == {tuple(place) for place in expected}
+    assert await Copies(kafka, TIERS).uncommitted(bookmarks) == expected
 
 
 async def test_hops_from_tier_to_tier_are_found_and_what_is_not_ours_is_passed_over() -> None:
