@@ -91,6 +91,29 @@ async def test_a_worker_dies_with_a_service_in_doubt_and_what_twilio_has_is_not_
         await judge(stage, {one["id"] for one in jobs}, crashes=[death], title="a service in doubt")
 
 
+async def test_operators_call_a_service_by_its_sid(kafka: str, tmp_path: Path) -> None:
+    senders = [
+        {"service": SERVICE, "account": "main", "rate": "60/s", "mms_rate": "20/s"},
+        {"number": "72345", "kind": "short_code", "account": "main", "rate": "50/s", "mms_rate": "none"},
+    ]
+    async with open_stage(
+        tmp_path, kafka, senders=senders, pools={"marketing": {"senders": [SERVICE, "72345"]}}
+    ) as stage:
+        await stage.start_simulator()
+        await stage.start_worker()
+        await stage.command("sender", "suspend", SERVICE, "--why", "complaints")
+        listed = {row["sender"]: row for row in await stage.command("sender", "list")}
+        assert (listed[SERVICE]["state"], listed[SERVICE]["kind"]) == ("suspended", "messaging_service")
+        assert (listed[SERVICE]["mms_rate"], listed["72345"]["mms_rate"]) == ("20/s", None)
+        await stage.publish(rows("spring", 0, 50, "marketing"))
+        results = await stage.wait_for_results(50, within=30)
+        assert {result["sender"] for result in results} == {"72345"}
+        await stage.command("sender", "resume", SERVICE)
+        found = await stage.command("sender", "explain", "--to", "+12065550142", "--pool", "marketing", "--media")
+        assert [one["sender"] for one in found["candidates"] if one["chosen"]] == [SERVICE]
+        assert found["limits"][0] == f"sender {SERVICE}: 20/s messages with media"
+
+
 async def results_are_there(stage: Stage, count: int) -> None:
     async def are_there() -> bool:
         return await stage.count(stage.config["topics"]["results"]) >= count
