@@ -34,7 +34,7 @@ check: setup ## Check form, types and the rules between the parts
 # One after the other, on a machine that does nothing else: first what a message costs and why, then how exactly and how
 # soon it leaves, then everything around it; last a page of it all.
 BENCHMARKS := throughput bytecodes stages journal workers message_cost family limits pacing latency \
-    recovery rebalance memory publish webhooks plots
+    recovery rebalance memory publish show webhooks plots
 
 bench: setup ## Measure, and print the figures that the README quotes
 	@for one in $(BENCHMARKS); do \

@@ -295,3 +295,23 @@ async def test_a_commit_that_hangs_does_not_outlive_its_consumer(monkeypatch: py
             await asyncio.sleep(0)
         await log.listener.on_partitions_assigned([JOBS])
         stop.set()
+
+
+async def test_room_is_made_when_of_a_partition_no_more_may_be_taken_and_not_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake_consumer, "MOST_IN_HAND", BATCH)
+    log, asked = Log(), 0
+
+    def make_room() -> None:
+        nonlocal asked
+        asked += 1
+
+    async with asyncio.TaskGroup() as tasks:
+        intake = intake_of(log, monkeypatch, tasks, make_room=make_room)
+        await intake._assigned({JOBS})
+        await intake._poll()
+        assert (log.position, asked) == (BATCH, 0)
+        await intake._poll()
+        await intake._poll()
+        assert (log.position, asked) == (BATCH, 1), "and not with each poll"
