@@ -26,6 +26,8 @@ from dispatcher.telemetry import metrics
 from dispatcher.tracking.follower import Follower, Outgoing, ViewThread
 from dispatcher.tracking.insight import Insight
 from dispatcher.tracking.poller import Poller
+from dispatcher.tracking.redeliverer import Clients as Redelivering
+from dispatcher.tracking.redeliverer import Redeliverer
 from dispatcher.tracking.view import View
 from dispatcher.tracking.writing import Entry
 from dispatcher.transport.exchange import Send
@@ -73,7 +75,8 @@ async def run_tracker(settings: Settings, clock: Clock, stop: asyncio.Event) -> 
             if follower.is_current:
                 yield from alerting.look(states, poller.overdue)
 
-        follower = Follower(view, thread, insight, topics, partitions, clock, beat)
+        redelivers = any(pool.retry_undelivered for pool in settings.fleet.pools.values())
+        follower = Follower(view, thread, insight, topics, partitions, clock, beat, keeps_jobs=redelivers)
         poller = Poller(
             view,
             thread,
@@ -118,6 +121,11 @@ async def run_tracker(settings: Settings, clock: Clock, stop: asyncio.Event) -> 
         tasks.create_task(
             scribe.run(lambda: _kafka(settings, f"{settings.kafka.group_id}-opt-outs"), stop), name="scribe"
         )
+        if redelivers:
+            redeliverer = Redeliverer(
+                settings.fleet.pools, clock, deliveries=topics.deliveries, horizon=settings.kafka.dedup_horizon
+            )
+            tasks.create_task(redeliverer.run(lambda: _redelivering(settings), stop), name="redeliverer")
         log.info("tracking", view=str(tracking.database), kafka=settings.kafka.bootstrap_servers)
         await follower.run(lambda: _kafka(settings, None, alerting), stop)
         for task in background:
@@ -147,6 +155,16 @@ async def _kafka(
             yield consumer, producer
         finally:
             closing.reschedule(asyncio.get_running_loop().time() + CLOSE_TIMEOUT)
+
+
+@asynccontextmanager
+async def _redelivering(settings: Settings) -> AsyncIterator[Redelivering]:
+    """Open what the redeliverer works with."""
+    async with (
+        _kafka(settings, f"{settings.kafka.group_id}-redeliveries") as (consumer, producer),
+        running(make_consumer(settings.kafka, group=False), settings.kafka) as reader,
+    ):
+        yield Redelivering(consumer, reader, producer)
 
 
 def _fetching(settings: Settings, http: Send) -> Callable[[str, str], Awaitable[Fetched | None]]:

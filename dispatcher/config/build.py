@@ -10,6 +10,7 @@ from dispatcher.config.sections import (
     FeedbackSection,
     KafkaSection,
     OptOutsSection,
+    PoolSection,
     QuietHoursSection,
     Section,
     SenderSection,
@@ -25,6 +26,7 @@ from dispatcher.domain.fleet import (
     Fleet,
     Pool,
     PriorityClass,
+    Redelivery,
     Sender,
     SenderKind,
 )
@@ -72,10 +74,7 @@ def settings_of(config: Config) -> Settings:
             senders={sender.number: sender for sender in map(_sender, config.senders)},
             a2p_campaigns={name: _a2p_campaign(name, campaign) for name, campaign in config.a2p_campaigns.items()},
             brands={name: Brand(name=name, **_given(brand)) for name, brand in config.brands.items()},
-            pools={
-                name: Pool(name=name, **_given(pool) | {"senders": tuple(pool.senders)})
-                for name, pool in config.pools.items()
-            },
+            pools={name: _pool(name, pool) for name, pool in config.pools.items()},
             **family_rate,
         ),
         topics=Topics(**_given(config.topics)),
@@ -116,6 +115,16 @@ def _account(name: str, section: AccountSection) -> Account:
     if section.countries:
         given["countries"] = frozenset(map(main_country, section.countries))
     return Account(name=name, **given)
+
+
+def _pool(name: str, section: PoolSection) -> Pool:
+    given = _given(section) | {"senders": tuple(section.senders)}
+    if section.retry_undelivered is not None:
+        again = _given(section.retry_undelivered)
+        if "codes" in again:
+            again["codes"] = tuple(again["codes"])
+        given["retry_undelivered"] = Redelivery(**again)
+    return Pool(name=name, **given)
 
 
 def _quiet_hours(section: QuietHoursSection) -> QuietHoursSettings:

@@ -33,6 +33,7 @@ from dispatcher.config.values import (
     Span,
     Text,
     TopicName,
+    TransientCode,
     Url,
     Validity,
     Wait,
@@ -296,6 +297,16 @@ class BrandSection(Section):
     )
 
 
+class RedeliverySection(Section):
+    """What is done about messages that Twilio took and nobody got."""
+
+    codes: list[TransientCode] | None = Field(
+        None, min_length=1, description="after which of Twilio's codes a message is sent again ([30003, 30008])"
+    )
+    attempts: Count | None = Field(None, description="how often, at the most (1)")
+    after: Duration | None = Field(None, description="how long after it was not delivered (1h)")
+
+
 class PoolSection(Section):
     """Senders that may stand in for each other."""
 
@@ -306,6 +317,9 @@ class PoolSection(Section):
     )
     validity: Validity | None = Field(None, description="how long Twilio may hold a message, 1s to 10h (Twilio's: 10h)")
     quiet_hours: Flag | None = Field(None, description="text recipients only at hours that suit them (false)")
+    retry_undelivered: RedeliverySection | None = Field(
+        None, description="send what was not delivered again, as another message; `dispatcher track` does it (never)"
+    )
 
 
 class QuietHoursSection(Section):

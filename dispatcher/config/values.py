@@ -11,7 +11,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from dispatcher.domain.duration import parse_duration
 from dispatcher.domain.feedback import Deed
-from dispatcher.domain.fleet import Secret
+from dispatcher.domain.fleet import TRANSIENT_CODES, Secret
 from dispatcher.domain.hours import Hours
 from dispatcher.domain.phone import SERVICE_SID_PATTERN
 from dispatcher.domain.rate import Rate
@@ -152,6 +152,14 @@ def _whole_number(value: object, lowest: int = 0) -> int:
     if number < lowest:
         raise ValueError(f'"{number}" is too small; write {lowest} or more')
     return number
+
+
+def _transient_code(value: object) -> int:
+    code = _whole_number(value)
+    if code not in TRANSIENT_CODES:
+        known = ", ".join(map(str, sorted(TRANSIENT_CODES)))
+        raise ValueError(f"{code} does not pass by waiting, so nothing is sent again for it; there are {known}")
+    return code
 
 
 def _count(value: object) -> int:
@@ -298,6 +306,7 @@ DeedText = Annotated[
 ]
 WholeNumber = Annotated[int, PlainValidator(_whole_number), _or_variable(type="integer", minimum=0)]
 Count = Annotated[int, PlainValidator(_count), _or_variable(type="integer", minimum=1)]
+TransientCode = Annotated[int, PlainValidator(_transient_code), _or_variable(enum=sorted(TRANSIENT_CODES))]
 Factor = Annotated[float, PlainValidator(_factor), _or_variable(type="number", exclusiveMinimum=0)]
 Flag = Annotated[bool, PlainValidator(_flag), _or_variable(type="boolean")]
 HoursText = Annotated[Hours, PlainValidator(_hours), WithJsonSchema({"type": "string", "minLength": 1})]

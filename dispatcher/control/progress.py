@@ -11,6 +11,7 @@ import msgspec
 from dispatcher.clock import Clock
 from dispatcher.domain.control import Counted
 from dispatcher.domain.errors import KafkaUnavailableError
+from dispatcher.domain.job import is_second
 from dispatcher.domain.outcome import Status
 from dispatcher.transport.kafka import TopicPartition
 
@@ -27,6 +28,7 @@ class _Result(msgspec.Struct, gc=False):
 
     campaign: str
     status: Status
+    id: str = ""
     segments: int = 0
     code: int | None = None
 
@@ -185,5 +187,6 @@ def _count(records: Sequence[Any], campaign: str, old: Count, recent: Progress) 
             result = _decode(record.value)
         except msgspec.MsgspecError:
             continue  # a stranger's
-        if result.campaign == campaign:
+        # What was sent again, undelivered, is a message of its own, and no row.
+        if result.campaign == campaign and not is_second(result.id):
             (old.progress if is_old else recent).add(result.status, result.segments, result.code, at)

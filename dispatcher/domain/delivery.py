@@ -14,7 +14,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     A record is written at least once: after a crash the latest may come again, the same to the byte. Whoever adds up
     folds by (*id*, *status*). A message is told of once its result is known, which is where *campaign* and *carrier*
-    come from.
+    come from. *job* is where the job stands (topic/partition/offset); it is there where a pool of the config tries
+    undelivered messages again.
     """
 
     id: str
@@ -30,3 +31,4 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     segments: int
     at: str
     by: str
+    job: str | msgspec.UnsetType = msgspec.UNSET

@@ -148,11 +148,26 @@ class Sender:
     media_prefixes: tuple[str, ...] = ()
 
 
+# What recipients' carriers and handsets refuse for now: what is worth another attempt later.
+# https://www.twilio.com/docs/api/errors
+TRANSIENT_CODES = frozenset({30003, 30008, 30017, 30410, 30450, 30453, 30500})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redelivery:
+    """How often a message that ended undelivered, with one of *codes*, goes again, *after* so many seconds each."""
+
+    codes: tuple[int, ...] = (30003, 30008)
+    attempts: int = 1
+    after: float = 3600.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
     """Senders that may stand in for each other, and how the pool's messages are treated.
 
     *spill_after* and *validity* are seconds. With *quiet_hours*, recipients are texted only while their hours say so.
+    *retry_undelivered* is None where what was not delivered is not sent again.
     """
 
     name: str
@@ -161,6 +176,7 @@ class Pool:
     in_doubt: Literal["resend", "unknown"] = "resend"
     validity: float | None = None
     quiet_hours: bool = False
+    retry_undelivered: Redelivery | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

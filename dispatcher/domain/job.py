@@ -19,6 +19,8 @@ MAX_MEDIA_URLS = 10
 MAX_MEDIA_URL_CHARACTERS = 2048
 
 
+# With this and a number ends the id of a message that follows one which was not delivered.
+SECOND_MARK = "~"
 # A host and what follows, without user, white space or anything beyond ASCII.
 _MEDIA_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:[/?][!-~]*)?", re.IGNORECASE)
 
@@ -48,3 +50,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     timezone: str | None = None
     carrier: Carrier | None = None
     tags: Mapping[str, str] | None = None
+
+
+def is_second(job_id: str) -> bool:
+    """Say whether *job_id* is that of a message that follows one which was not delivered."""
+    _, mark, number = job_id.rpartition(SECOND_MARK)
+    return bool(mark) and number.isdigit()

@@ -17,6 +17,15 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     partition: int
     offset: int
 
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Position":
+        """Return what was written as text; `ValueError` where that is none."""
+        topic, partition, offset = text.rsplit("/", 2)
+        return cls(topic, int(partition), int(offset))
+
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
     """A request for a message that was to send it, by *sender*, and what was heard of it *at* that time.

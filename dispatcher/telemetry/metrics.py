@@ -153,6 +153,13 @@ COMMITS = Counter("dispatcher_commits", "Commits of offsets, by result: ok, fail
 IN_DOUBT = Gauge("dispatcher_in_doubt_messages", "Messages of which nobody knows yet whether Twilio has them, now.",
     registry=registry,
 )  # fmt: skip
+REDELIVERIES = Counter(
+    "dispatcher_redeliveries",
+    "Undelivered messages that a pool tries again, by what came of it: again (another message was published), late "
+    "(its time had passed), exhausted, expired, gone (its job is no longer in Kafka).",
+    ["what"],
+    registry=registry,
+)
 RETRIES = Counter(
     "dispatcher_retries",
     "Attempts that came to nothing and were not the last, by the account of the next and by Twilio's code (in_doubt: "

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
@@ -68,7 +69,8 @@ class ViewThread:
 class Follower:
     """Keeps *view* up to date and lets *insight* learn from it; *beat* is asked once a second what else is to be told.
 
-    `post` hands it records that others want written.
+    `post` hands it records that others want written. Whether it *keeps_jobs* decides if deliveries say where each
+    message's job stands.
     """
 
     def __init__(
@@ -80,7 +82,10 @@ class Follower:
         partitions: int,
         clock: Clock,
         beat: Callable[[float], Iterable[Outgoing]],
+        *,
+        keeps_jobs: bool = False,
     ) -> None:
+        self._read_result = partial(read_result, keeps_job=keeps_jobs)
         self._view = view
         self._thread = thread
         self._insight = insight
@@ -186,7 +191,7 @@ class Follower:
 
     def _event(self, record: Any) -> News | Conclusion | None:
         read: Callable[[bytes], News | Conclusion | None]
-        read = read_result if record.topic == self._topics.results else read_callback
+        read = self._read_result if record.topic == self._topics.results else read_callback
         try:
             return read(record.value or b"")
         except ValueError as error:
@@ -233,4 +238,5 @@ def _delivery(change: Change) -> Delivery:
         segments=change.segments,
         at=datetime.fromtimestamp(change.at, UTC).isoformat(timespec="milliseconds"),
         by=change.by,
+        job=change.job or msgspec.UNSET,
     )

@@ -76,7 +76,10 @@ class Heard(Enum):
 
 
 class Conclusion(msgspec.Struct, frozen=True, gc=False):
-    """What the results topic says of a message; *at* is in seconds of the epoch."""
+    """What the results topic says of a message; *at* is in seconds of the epoch.
+
+    *job* is where its job stands, as topic/partition/offset, where that is kept.
+    """
 
     mid: str
     campaign: str
@@ -90,6 +93,7 @@ class Conclusion(msgspec.Struct, frozen=True, gc=False):
     segments: int
     attempts: int
     at: float
+    job: str | None = None
 
 
 class News(msgspec.Struct, frozen=True, gc=False):
@@ -132,6 +136,7 @@ class Track(msgspec.Struct, gc=False):
     changed_at: float = 0.0
     due: float | None = None
     polls: int = 0
+    job: str | None = None
     by: str = ""
 
     @property
@@ -163,6 +168,7 @@ class Track(msgspec.Struct, gc=False):
         self.account = result.account or self.account
         self.sid = result.sid or self.sid
         self.attempt = max(result.attempts, self.attempt)
+        self.job = result.job
         if result.status == "accepted":
             self.accepted_at = result.at
         if STAGES[result.status].rank > STAGES[self.status].rank:

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 
+from dispatcher.domain.outcome import Position
 from dispatcher.tracking.lifecycle import STAGES, Conclusion, News
 
 
@@ -42,6 +43,7 @@ class _Result(msgspec.Struct, gc=False):
     segments: int = 0
     code: int | None = None
     attempts: int = 0
+    job: Position | None = None
 
 
 _callback = msgspec.json.Decoder(_Callback)
@@ -71,8 +73,8 @@ def read_callback(value: bytes) -> News | None:
     )
 
 
-def read_result(value: bytes) -> Conclusion:
-    """Return what a result says; `ValueError` when it is none."""
+def read_result(value: bytes, *, keeps_job: bool = False) -> Conclusion:
+    """Return what a result says, with where its job stands if *keeps_job*; `ValueError` when it is none."""
     result = _result.decode(value)
     if result.status not in STAGES:
         raise ValueError(f'"{result.status}" is no status of a result')
@@ -89,4 +91,5 @@ def read_result(value: bytes) -> Conclusion:
         segments=result.segments,
         attempts=result.attempts,
         at=result.at.timestamp(),
+        job=str(result.job) if keeps_job and result.job is not None else None,
     )

@@ -35,7 +35,7 @@ _CHECKPOINT_PAGES: Final = 16_384
 _LOG_BYTES: Final = 1 << 26
 
 # Raised whenever what is kept, or what it means, changes.
-_VERSION: Final = 2
+_VERSION: Final = 3
 _SCHEMA: Final = f"""
 CREATE TABLE offsets (topic TEXT, partition INTEGER, next INTEGER NOT NULL, PRIMARY KEY (topic, partition))
     WITHOUT ROWID;
@@ -43,7 +43,7 @@ CREATE TABLE campaigns (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE messages (
     id INTEGER PRIMARY KEY, mid TEXT NOT NULL, campaign INTEGER, sender TEXT, account TEXT, carrier TEXT,
     sid TEXT, attempt INTEGER, status TEXT, code INTEGER, segments INTEGER, accepted_at REAL, left_at REAL,
-    changed_at REAL, due REAL, polls INTEGER
+    changed_at REAL, due REAL, polls INTEGER, job TEXT
 );
 CREATE INDEX open ON messages (campaign, due) WHERE due IS NOT NULL;
 CREATE TABLE counts (
@@ -60,12 +60,12 @@ CREATE TABLE delays (
 # of its neighbours, and only their pages change.
 _LOADED = (
     "id, mid, campaign, sender, account, carrier, sid, attempt, status, code, segments, accepted_at, left_at, "
-    "changed_at, due, polls"
+    "changed_at, due, polls, job"
 )
-_INSERT = f"INSERT INTO messages VALUES ({', '.join('?' * 16)})"  # noqa: S608 - only question marks
+_INSERT = f"INSERT INTO messages VALUES ({', '.join('?' * 17)})"  # noqa: S608 - only question marks
 _UPDATE = """
 UPDATE messages SET campaign = ?, sender = ?, account = ?, carrier = ?, sid = ?, attempt = ?, status = ?, code = ?,
-    segments = ?, accepted_at = ?, left_at = ?, changed_at = ?, due = ?, polls = ? WHERE id = ?
+    segments = ?, accepted_at = ?, left_at = ?, changed_at = ?, due = ?, polls = ?, job = ? WHERE id = ?
 """
 _COUNT = """
 INSERT INTO counts VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
@@ -104,6 +104,7 @@ class Change:
     segments: int
     at: float
     by: str
+    job: str | None = None
 
 
 @dataclass(slots=True)
@@ -263,7 +264,7 @@ class View:
             row = (
                 campaign, track.sender, track.account, track.carrier, track.sid, track.attempt, track.status,
                 track.code, track.segments, track.accepted_at, track.left_at, track.changed_at, self._due(track),
-                track.polls,
+                track.polls, track.job,
             )  # fmt: skip
             if track.number is None:
                 new.append((self._places.add(track.mid), track.mid, *row))
@@ -314,6 +315,7 @@ def _take_in(event: News | Conclusion, track: Track, told: Told) -> None:
                 segments=track.segments,
                 at=track.changed_at,
                 by=track.by or "callback",
+                job=track.job,
             )
         )
 

@@ -13,6 +13,7 @@ from dispatcher.domain.fleet import (
     Fleet,
     Pool,
     PriorityClass,
+    Redelivery,
     Secret,
     Sender,
     SenderKind,
@@ -199,6 +200,7 @@ def test_every_key_reaches_its_setting() -> None:
                     in_doubt="unknown",
                     validity=300.0,
                     quiet_hours=True,
+                    retry_undelivered=Redelivery(codes=(30003, 30017), attempts=2, after=7200.0),
                 )
             },
             family_rate=Rate(1500, "s"),

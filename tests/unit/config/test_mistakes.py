@@ -84,7 +84,10 @@ CASES = [
     (
         "    spill_after: 0s",
         "    «rate: 5/s",
-        'unknown key "rate"; there are "senders", "spill_after", "in_doubt", "validity", "quiet_hours"',
+        (
+            'unknown key "rate"; there are "senders", "spill_after", "in_doubt", "validity", "quiet_hours", '
+            '"retry_undelivered"'
+        ),
     ),
     ("  promo-10dlc:\n    brand: acme\n", "  «promo-10dlc:\n", '"brand" is missing: the brand behind the campaign'),
     (
@@ -359,6 +362,16 @@ CASES = [
     ('"+12065550100", "+44', '«"72345", "+44', '"72345" is in this pool already; drop one of them'),
     ("transport: aiohttp", "transport: «curl", '"curl" is not known here; there are "wire", "aiohttp"'),
     ("in_doubt: unknown", "in_doubt: «maybe", '"maybe" is not known here; there are "resend", "unknown"'),
+    (
+        "codes: [30003, 30017]",
+        "codes: [30003, «30007]",
+        (
+            "30007 does not pass by waiting, so nothing is sent again for it; there are 30003, 30008, 30017, 30410, "
+            "30450, 30453, 30500"
+        ),
+    ),
+    ("attempts: 2", "attempts: «0", '"0" is too small; write 1 or more'),
+    ("retry_share: 10%", "retry_share: «0%", '"0%" is too little; write more, up to "100%"'),
     ("validity: 5min", "validity: «11h", '"11h" is no validity that Twilio takes; write "1s" to "10h"'),
     # Priorities and topics
     ("weight: 3", "weight: «0", '"0" is too small; write 1 or more'),

@@ -169,3 +169,10 @@ async def test_what_was_counted_of_a_topic_that_is_gone_does_not_count() -> None
     anew.append(0, clock.epoch() - 100)
     found, _ = await anew.count(clock, remembered(count))
     assert found.done == 1
+
+
+async def test_what_was_sent_again_undelivered_is_no_row(clock: FakeClock) -> None:
+    results = Results()
+    results.append(0, 1.0, id="spring-000001")
+    results.append(0, 2.0, id="spring-000001~2")
+    assert (await results.count(clock, None)).progress.done == 1

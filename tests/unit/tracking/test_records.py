@@ -55,6 +55,16 @@ def test_a_result_is_a_conclusion() -> None:
     )  # fmt: skip
 
 
+def test_where_its_job_stands_is_kept_where_that_is_asked_for() -> None:
+    result = Result(
+        id="spring-1", campaign="spring", to="+12065550142", status="accepted", job=Position("a/b", 3, 7), at=AT
+    )
+    value = msgspec.json.encode(result)
+    assert read_result(value).job is None
+    assert read_result(value, keeps_job=True).job == "a/b/3/7"
+    assert Position.parse("a/b/3/7") == result.job
+
+
 @pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"id":"a"}', b"\xff", callback(received_at="yesterday")])
 def test_what_is_no_record_is_refused(value: bytes) -> None:
     for read in (read_callback, read_result):

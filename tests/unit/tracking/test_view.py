@@ -156,6 +156,13 @@ def test_what_comes_before_the_result_is_told_with_it(view: View) -> None:
     ]
 
 
+def test_a_change_says_where_the_job_stands_whichever_came_first(view: View) -> None:
+    view.apply([news("a", "undelivered", code=30003), result("b", job="campaign.jobs/3/7")])
+    view.commit({})
+    told = view.apply([result("a", job="campaign.jobs/3/6"), news("b", "undelivered", code=30003)])
+    assert {one.id: one.job for one in told.changes} == {"a": "campaign.jobs/3/6", "b": "campaign.jobs/3/7"}
+
+
 def test_a_result_alone_changes_no_delivery(view: View) -> None:
     assert view.apply([result("a"), result("b", status="refused", code=21610)]).changes == []
 
