@@ -175,4 +175,5 @@ async def test_what_was_sent_again_undelivered_is_no_row(clock: FakeClock) -> No
     results = Results()
     results.append(0, 1.0, id="spring-000001")
     results.append(0, 2.0, id="spring-000001~2")
-    assert (await results.count(clock, None)).progress.done == 1
+    found, _ = await results.count(clock, None)
+    assert found.done == 1
