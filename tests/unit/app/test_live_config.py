@@ -29,10 +29,11 @@ class Follower:
         self.adopted: list[Settings] = []
 
     @asynccontextmanager
-    async def following(self) -> AsyncIterator["Follower"]:
+    async def following(self, *, rested: bool = True) -> AsyncIterator["Follower"]:
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(self.live.follow(self.adopted.append))
-            await self.look()
+            if rested:
+                await self.rest()
             yield self
             task.cancel()
 
@@ -41,6 +42,11 @@ class Follower:
         self.clock.advance(step)
         for _ in range(5):
             await asyncio.sleep(0)
+
+    async def rest(self) -> None:
+        """Let everything happen that comes of what is there."""
+        for _ in range(20):
+            await self.look()
 
     async def until(self, condition: Callable[[], bool], step: float = LOOK_EVERY) -> None:
         """Let time pass until *condition* holds."""
@@ -154,8 +160,7 @@ async def test_a_bad_edit_is_refused_with_its_place_and_what_held_stays(
             await follower.until(lambda: value("dispatcher_config_refused_total") == refused + 1)
             assert value("dispatcher_config_is_refused") == 1
             before = versions()
-            for _ in range(20):
-                await follower.look()
+            await follower.rest()
             assert versions() == before
             overwrite(follower.file, SLOWER)
             await follower.until_adopted()
@@ -174,16 +179,18 @@ async def test_a_file_that_is_gone_is_said_once_and_one_that_comes_back_is_no_ch
         await follower.until(lambda: value("dispatcher_config_refused_total") == refused + 1)
         overwrite(follower.file, SMALLEST)
         await follower.until(lambda: value("dispatcher_config_is_refused") == 0)
+        await follower.rest()
     assert follower.adopted == []
 
 
 async def test_all_who_see_a_change_in_time_take_it_up_in_the_same_moment(follower: Follower) -> None:
     """The file says when that is: their looks are not at the same time."""
-    others = [Follower(follower.file, at=follower.file.stat().st_ctime + start) for start in (0.0, 0.03, 0.08)]
+    others = [Follower(follower.file, at=0.0) for _ in range(3)]
     overwrite(follower.file, SLOWER)
     written = follower.file.stat().st_ctime
-    for other in others:
-        async with other.following():
+    for other, begins in zip(others, (0.0, 0.03, 0.08), strict=True):
+        other.clock.advance(written + begins)
+        async with other.following(rested=False):
             await other.until_adopted(step=0.001)
             assert other.clock.epoch() - written == pytest.approx(HOLDS_AFTER, abs=0.002)
 
@@ -193,6 +200,6 @@ async def test_who_sees_it_late_or_has_another_clock_does_not_wait_for_long(foll
     other = Follower(follower.file, at=follower.file.stat().st_ctime + away)
     overwrite(follower.file, SLOWER)
     begun = other.clock.monotonic()
-    async with other.following():
+    async with other.following(rested=False):
         await other.until_adopted()
         assert other.clock.monotonic() - begun <= 3 * LOOK_EVERY + HOLDS_AFTER
