@@ -20,6 +20,7 @@ from tests.clock import FakeClock
 JOBS = TopicPartition("campaign.jobs", 3)
 POOLS = {
     "marketing": Pool(name="marketing", senders=("72345",), retry_undelivered=Redelivery()),
+    "alerts": Pool(name="alerts", senders=("72345",), retry_undelivered=Redelivery(codes=(30017,))),
     "otp": Pool(name="otp", senders=("72345",)),
 }
 
@@ -146,6 +147,7 @@ async def test_an_undelivered_message_is_published_again_beside_its_first_job(
         {"code": 21610},
         {"code": None},
         {"pool": "otp"},
+        {"pool": "alerts"},
         {"pool": "dropped"},
     ],
 )
