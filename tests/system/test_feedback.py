@@ -44,22 +44,34 @@ async def waiting_seconds(stage: Stage, drained: float) -> float:
     return sum(one["status"] in {"queued", "accepted"} for one in await stage.accepted()) / drained
 
 
-async def test_a_sender_that_drains_at_half_its_rate_is_found_out_and_returns(kafka: str, tmp_path: Path) -> None:
-    async with everything(tmp_path, kafka, simulator={"callbacks": True, "rate_factors": {"72345": 0.5}}) as stage:
-        await stage.publish(job("spring", row, "marketing") for row in range(15_000))
+@pytest.mark.parametrize(
+    ("number", "kind", "rate"),
+    [("72345", "short_code", 100), ("+18885550100", "toll_free", 10), ("+18885550100", "toll_free", 3)],
+)
+async def test_a_sender_that_drains_at_half_its_rate_is_found_out_and_returns(
+    kafka: str, tmp_path: Path, number: str, kind: str, rate: int
+) -> None:
+    async with everything(
+        tmp_path,
+        kafka,
+        senders=[{"number": number, "kind": kind, "account": "main", "rate": f"{rate}/s"}],
+        pools={"marketing": {"senders": [number]}},
+        simulator={"callbacks": True, "rate_factors": {number: 0.5}},
+    ) as stage:
+        await stage.publish(job("spring", row, "marketing") for row in range(150 * rate))
         await stage.start_worker()
         await asyncio.sleep(30)
         depths = []
         for _ in range(30):
-            depths.append(await waiting_seconds(stage, 50))
+            depths.append(await waiting_seconds(stage, rate / 2))
             await asyncio.sleep(1)
         assert max(depths) < 10, depths
         (factor,) = (await stage.metric("dispatcher_sender_rate_factor")).values()
         assert factor < 0.9
-        await stage.http.post(f"{stage.simulator_url}/_simulator/knobs", json={"rate_factors": {"72345": 1.0}})
+        await stage.http.post(f"{stage.simulator_url}/_simulator/knobs", json={"rate_factors": {number: 1.0}})
 
         async def is_back() -> bool:
-            return (await stage.metric("dispatcher_sender_rate_factor"))['sender="72345"'] == 1.0
+            return (await stage.metric("dispatcher_sender_rate_factor"))[f'sender="{number}"'] == 1.0
 
         await until(is_back, within=90, what="the configured rate")
 

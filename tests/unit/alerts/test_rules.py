@@ -212,3 +212,9 @@ def test_an_own_alert_says_what_to_do() -> None:
         "error 30007 ended 10.0% of the messages of campaign spring within 1 min, above the 2% of feedback.rules; "
         "carriers filter what it says; pause it and change the text (`dispatcher campaign pause spring`)"
     )
+
+
+def test_shares_are_judged_of_as_many_as_the_config_says_and_of_no_fewer() -> None:
+    enough = SETTINGS.of_at_least
+    assert of(Counts(failed=enough, codes={30003: enough}))
+    assert not of(Counts(failed=enough - 1, codes={30003: enough - 1}))
