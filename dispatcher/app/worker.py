@@ -17,6 +17,7 @@ from dispatcher.app.live_config import LiveConfig
 from dispatcher.app.metrics import metrics_page
 from dispatcher.clock import Clock
 from dispatcher.compliance.content import ContentRules
+from dispatcher.compliance.frequency import Frequency
 from dispatcher.compliance.gate import ComplianceGate
 from dispatcher.compliance.quiet_hours import QuietHours
 from dispatcher.compliance.suppression import SuppressionList
@@ -31,6 +32,7 @@ from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import Account, Fleet
 from dispatcher.domain.job import Job
 from dispatcher.domain.message import JournalPage, Message
+from dispatcher.domain.outcome import Status
 from dispatcher.domain.parking import parked_topics
 from dispatcher.domain.sender_health import SenderHealth
 from dispatcher.domain.settings import Settings
@@ -47,8 +49,9 @@ from dispatcher.intake.held import Held
 from dispatcher.intake.recovery import History, Recovered
 from dispatcher.intake.sender_news import SenderNews
 from dispatcher.intake.suppressions import SuppressionReader
+from dispatcher.intake.texted import Texted
 from dispatcher.outcomes.publisher import Publisher
-from dispatcher.outcomes.results import CappedOutcomes, Outcomes
+from dispatcher.outcomes.results import Outcomes, ToldOutcomes
 from dispatcher.telemetry import metrics
 from dispatcher.transport.exchange import Send
 from dispatcher.transport.fenced_producer import FencedProducer
@@ -136,20 +139,7 @@ async def run_worker(
             await control.caught_up()
             return await worker.resume(recovered, indices)
 
-        cap_log = None
-        if (caps := worker.pipeline.caps) is not None:
-            reader = await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
-            cap_log = CapLog(
-                reader,
-                for_intents,
-                topics.caps,
-                clock,
-                heard=caps.heard,
-                after_batch=worker.driver.wake,
-                claims=caps.claims,
-            )
-            caps.wake = cap_log.wake
-            await cap_log.begin()
+        cap_log = await worker.open_caps(stack, for_intents)
         suppressions = SuppressionReader(
             readers[4],
             topics.suppressions,
@@ -257,6 +247,8 @@ class Worker:
         self.ledger = Ledger(for_intents, settings.topics.journal, _name(), clock, intended=self._intended)
         self.api = TwilioApi(http, fleet.accounts, base_url=settings.twilio.base_url, answered=self._answered)
         self.suppressions = SuppressionList()
+        self.frequency = Frequency(settings.frequency) if settings.frequency else None
+        self._texted: Texted | None = None
         caps: Caps | None = None
         outcomes = Outcomes(self.publisher, settings.topics, clock)
         if rules := CapRules(fleet):
@@ -267,7 +259,8 @@ class Worker:
                 clock=clock,
                 results_end=lambda index: self.publisher.ends.get((settings.topics.results, index), 0),
             )
-            outcomes = CappedOutcomes(self.publisher, settings.topics, clock, caps.conclude)
+        if caps is not None or self.frequency is not None:
+            outcomes = ToldOutcomes(self.publisher, settings.topics, clock, self._concluding)
         self.pipeline = Pipeline(
             fleet=fleet,
             priorities=settings.priorities,
@@ -278,7 +271,7 @@ class Worker:
             requests=RequestMaker(fleet.pools, public_url, settings.twilio.only_number),
             ledger=self.ledger,
             outcomes=outcomes,
-            compliance=compliance_gate(settings, self.suppressions),
+            compliance=compliance_gate(settings, self.suppressions, self.frequency),
             arrival=settings.twilio.request_timeout,
             fence=fence,
             clock=clock,
@@ -324,6 +317,9 @@ class Worker:
         page = await self.ledger.open_book(min(indices), list(recovered.doubt.values()), list(recovered.tried.values()))
         results = self._settings.topics.results
         self.publisher.ends = {(results, index): end for index, end in recovered.result_ends.items()}
+        if self.frequency is not None and self._texted is not None:
+            self.frequency.forget()
+            await self._texted.read(indices)
         self.pipeline.recover(recovered.doubt, recovered.sids, recovered.seen, recovered.tried)
         if self.pipeline.caps is not None:
             in_doubt = {place: intent.charges for place, intent in recovered.doubt.items() if intent.charges}
@@ -332,6 +328,29 @@ class Worker:
         self.pipeline.resume()
         self.driver.wake()
         return page
+
+    async def open_caps(self, stack: AsyncExitStack, producer: Any) -> CapLog | None:
+        """Read what was claimed of caps, and be ready to read how often recipients were texted; None: without caps."""
+        kafka, topics, clock = self._settings.kafka, self._settings.topics, self._clock
+        if self.frequency is not None:
+            consumer = await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
+            memory, remember = self.frequency.memory, self.frequency.remember
+            self._texted = Texted(consumer, topics.results, clock, memory=memory, remember=remember)
+        if (caps := self.pipeline.caps) is None:
+            return None
+        consumer = await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
+        cap_log = CapLog(
+            consumer,
+            producer,
+            topics.caps,
+            clock,
+            heard=caps.heard,
+            after_batch=self.driver.wake,
+            claims=caps.claims,
+        )
+        caps.wake = cap_log.wake
+        await cap_log.begin()
+        return cap_log
 
     async def take_over_caps(self, cap_log: CapLog, indices: Collection[int]) -> Mapping[int, int]:
         """Speak for *indices* in the topic of caps; return from where on their results say what was spent since."""
@@ -356,7 +375,7 @@ class Worker:
         self._settings = settings
         self._accounts |= _accounts_of_senders(settings.fleet)
         self.api.adopt(settings.fleet.accounts)
-        self.pipeline.adopt(settings, compliance_gate(settings, self.suppressions))
+        self.pipeline.adopt(settings, compliance_gate(settings, self.suppressions, self.frequency))
         self.driver.wake()
 
     def obey_campaign(self, name: str, record: CampaignRecord | None) -> None:
@@ -389,13 +408,22 @@ class Worker:
         self.pipeline.intended(messages)
         self.driver.wake()
 
+    def _concluding(self, message: Message, status: Status, segments: int) -> None:
+        if self.pipeline.caps is not None:
+            self.pipeline.caps.conclude(message, status, segments)
+        if self.frequency is not None:
+            is_sent = status in {"accepted", "unknown"}
+            self.frequency.concluded(message.job, self._clock.epoch(), is_sent=is_sent)
+
     def _answered(self, request: Request, answer: Answer | NotSent | NoAnswer) -> None:
         self.pipeline.answers.answered(request, answer)
         self.driver.wake()
 
 
-def compliance_gate(settings: Settings, suppressions: SuppressionList) -> ComplianceGate:
-    """Return what holds messages against the config and *suppressions*."""
+def compliance_gate(
+    settings: Settings, suppressions: SuppressionList, frequency: Frequency | None = None
+) -> ComplianceGate:
+    """Return what holds messages against the config, *suppressions*, and how often recipients were texted."""
     content = settings.content
     return ComplianceGate(
         suppressions=suppressions,
@@ -403,6 +431,8 @@ def compliance_gate(settings: Settings, suppressions: SuppressionList) -> Compli
         quiet_hours=QuietHours(settings.quiet_hours, reserve=settings.twilio.request_timeout + 1.0),
         quiet_pools=[pool.name for pool in settings.fleet.pools.values() if pool.quiet_hours],
         content=ContentRules(content.rules, content.words, _ContentLog().warn) if content.rules else None,
+        frequency=frequency,
+        often_pools=[pool.name for pool in settings.fleet.pools.values() if not pool.frequency],
     )
 
 

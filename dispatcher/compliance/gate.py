@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from dispatcher.compliance.content import ContentRules
+from dispatcher.compliance.frequency import Frequency
 from dispatcher.compliance.quiet_hours import QuietHours
 from dispatcher.compliance.suppression import SuppressionList
 from dispatcher.domain.duration import format_duration
@@ -33,6 +34,7 @@ class ComplianceGate:
     """Holds messages against the law, the recipients' wishes and the config.
 
     *quiet_pools* are those that keep the *quiet_hours*; *suppressions* are kept current by whoever reads their topic.
+    *frequency* counts for all pools, and holds up all but the *often_pools*.
     """
 
     def __init__(
@@ -42,7 +44,11 @@ class ComplianceGate:
         quiet_hours: QuietHours,
         quiet_pools: Collection[str] = (),
         content: ContentRules | None = None,
+        frequency: Frequency | None = None,
+        often_pools: Collection[str] = (),
     ) -> None:
+        self._frequency = frequency
+        self._often_pools = frozenset(often_pools)
         self._suppressions = suppressions
         self._quiet_hours = quiet_hours
         self._quiet_pools = frozenset(quiet_pools)
@@ -58,6 +64,8 @@ class ComplianceGate:
             return Objection("refused", finding)
         if job.send_at is not None and job.send_at > now:
             return Postponed(job.send_at.timestamp(), "schedule")
+        if self._frequency is not None and (too_often := self._too_often(self._frequency, job, now)) is not None:
+            return too_often
         return self._quiet(job, now.timestamp()) if job.pool in self._quiet_pools else None
 
     def last_objection(
@@ -67,6 +75,31 @@ class ComplianceGate:
 
         It would lie *queued* seconds at Twilio. A suppression is returned where it keeps only this sender from it.
         """
+        objection = self._last_objection(message, sender, now, queued)
+        if self._frequency is None or objection is not None:
+            return objection
+        too_often = self._too_often(self._frequency, message.job, now)
+        if too_often is None:
+            self._frequency.leaves(message.job, now.timestamp())
+        return too_often
+
+    def is_in_doubt(self, job: Job, now: datetime) -> None:
+        """*job* may have been sent."""
+        if self._frequency is not None:
+            self._frequency.leaves(job, now.timestamp())
+
+    def _too_often(self, frequency: Frequency, job: Job, now: datetime) -> Objection | Postponed | None:
+        if job.pool in self._often_pools:
+            return None
+        at = now.timestamp()
+        if (reason := frequency.refusal(job, at)) is not None:
+            return Objection("suppressed", reason)
+        due = frequency.due(job, at)
+        return Postponed(due, "frequency") if due > at else None
+
+    def _last_objection(
+        self, message: Message, sender: str, now: datetime, queued: float
+    ) -> Objection | Postponed | SuppressionScope | None:
         job = message.job
         if job.expires_at is not None and (objection := has_expired(job, now)) is not None:
             return objection
@@ -83,7 +116,9 @@ class ComplianceGate:
 
     def is_asked_again(self, job: Job) -> bool:
         """Say whether `last_objection` may have any against *job*."""
-        return job.expires_at is not None or job.pool in self._quiet_pools or bool(self._suppressions)
+        if job.expires_at is not None or job.pool in self._quiet_pools:
+            return True
+        return self._frequency is not None or bool(self._suppressions)
 
     def _quiet(self, job: Job, at: float) -> Objection | Postponed | None:
         opening = self._quiet_hours.opening(job, at)

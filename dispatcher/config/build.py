@@ -30,6 +30,7 @@ from dispatcher.domain.fleet import (
     Sender,
     SenderKind,
 )
+from dispatcher.domain.frequency import FrequencySettings
 from dispatcher.domain.places import main_country
 from dispatcher.domain.quiet_hours import DEFAULT_HOURS, QuietHoursSettings
 from dispatcher.domain.settings import (
@@ -88,6 +89,7 @@ def settings_of(config: Config) -> Settings:
             rules=config.content.rules or {},
             words={category: tuple(words) for category, words in (config.content.words or {}).items()},
         ),
+        frequency=FrequencySettings(**_given(config.frequency)),
         tracking=TrackingSettings(**_given(config.tracking)),
         alerts=_alerts(config.alerts),
     )

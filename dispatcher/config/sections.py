@@ -317,6 +317,7 @@ class PoolSection(Section):
     )
     validity: Validity | None = Field(None, description="how long Twilio may hold a message, 1s to 10h (Twilio's: 10h)")
     quiet_hours: Flag | None = Field(None, description="text recipients only at hours that suit them (false)")
+    frequency: Flag | None = Field(None, description="text recipients only as often as `frequency` says (true)")
     retry_undelivered: RedeliverySection | None = Field(
         None, description="send what was not delivered again, as another message; `dispatcher track` does it (never)"
     )
@@ -334,6 +335,17 @@ class QuietHoursSection(Section):
         None, description='days without messages, by country or state: {US: ["2026-12-25"]}'
     )
     spread: Wait | None = Field(None, description="over how long messages leave that waited for the morning (15min)")
+
+
+class FrequencySection(Section):
+    """How often recipients may be texted; every text counts, and pools may be exempt."""
+
+    per_day: Count | None = Field(None, description="the most texts to a recipient within 24 hours (no limit)")
+    per_campaign: Count | None = Field(None, description="the most texts of one campaign to a recipient (no limit)")
+    at_least_between: Duration | None = Field(None, description="the time between any two texts to a recipient (none)")
+    remembers: Duration | None = Field(
+        None, description="for how long a campaign's texts are remembered, a day at least (1d)"
+    )
 
 
 class ContentSection(Section):
@@ -449,6 +461,7 @@ class Config(Section):
         QuietHoursSection(), description="when pools with quiet_hours may text, by the recipient's clock"
     )
     content: ContentSection = Field(ContentSection(), description="what a body must not hold")
+    frequency: FrequencySection = Field(FrequencySection(), description="how often recipients may be texted")
     alerts: AlertsSection = Field(AlertsSection(), description="what alerts are raised at, and whom to tell")
     feedback: FeedbackSection = Field(FeedbackSection(), description="how deliveries act on dispatch")
     metrics: MetricsSection | None = Field(None, description="where Prometheus reads us")

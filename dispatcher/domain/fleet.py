@@ -166,8 +166,9 @@ class Redelivery:
 class Pool:
     """Senders that may stand in for each other, and how the pool's messages are treated.
 
-    *spill_after* and *validity* are seconds. With *quiet_hours*, recipients are texted only while their hours say so.
-    *retry_undelivered* is None where what was not delivered is not sent again.
+    *spill_after* and *validity* are seconds. With *quiet_hours*, recipients are texted only while their hours say so;
+    without *frequency*, however often they were texted. *retry_undelivered* is None where what was not delivered is not
+    sent again.
     """
 
     name: str
@@ -176,6 +177,7 @@ class Pool:
     in_doubt: Literal["resend", "unknown"] = "resend"
     validity: float | None = None
     quiet_hours: bool = False
+    frequency: bool = True
     retry_undelivered: Redelivery | None = None
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from dispatcher.domain.callback import Language, Word
 from dispatcher.domain.feedback import FeedbackSettings
 from dispatcher.domain.fleet import Fleet, PriorityClass, Secret
+from dispatcher.domain.frequency import FrequencySettings
 from dispatcher.domain.quiet_hours import QuietHoursSettings
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.suppression import SuppressionReach
@@ -190,3 +191,4 @@ class Settings:
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
+    frequency: FrequencySettings = field(default_factory=FrequencySettings)

@@ -195,11 +195,11 @@ class Caps:
 
     def conclude(self, message: Message, status: Status, segments: int) -> None:
         """*message* gets its result: it is charged for what Twilio has, or may have."""
+        if not message.charged:
+            return
         if status not in {"accepted", "unknown"}:
             self.give_back(message)
             return
-        if not message.origin.is_owned:
-            return  # its new owner found it in doubt
         charges = []
         for charge in message.charged:
             # Twilio has the last word on how many segments it is.

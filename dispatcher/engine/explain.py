@@ -132,6 +132,11 @@ def _limits(
         yield f"{whose}, its carrier not known, so all of them: {every} {unit}{cut}"
     yield f"its queue at Twilio: at most {settings.twilio.queue_target:g} s of that rate"
     account = fleet.accounts[sender.account]
+    if account.daily_cap is not None:
+        yield f"account {account.name}: {account.daily_cap:,} messages a day (UTC)"
+    brand = fleet.brands[fleet.a2p_campaigns[sender.a2p_campaign].brand] if sender.a2p_campaign is not None else None
+    if brand is not None and brand.tmobile_daily_cap is not None and carrier in {"tmobile", None}:
+        yield f"brand {brand.name} with T-Mobile: {brand.tmobile_daily_cap:,} segments a day (US Pacific)"
     if account.rate is not None:
         yield f"account {account.name}: {account.rate} messages"
     shared = fleet.media_family_rates().get((account.family, sender.kind))

@@ -215,6 +215,7 @@ class Pipeline:
         if self._recovered and (intent := self._recovered.pop((origin.topic, origin.partition, offset), None)):
             # The last owner was about to send it, or did. That comes before any objection: it may have been accepted.
             self.doubts.inherit(message, intent)
+            self._compliance.is_in_doubt(job, now)
             if self.caps is not None:
                 self.caps.inherit(message)
         elif seen is place:

@@ -114,8 +114,8 @@ class Outcomes:
         return f"{self._shown}.{millisecond:03}+00:00"
 
 
-class CappedOutcomes(Outcomes):
-    """Outcomes that tell *concluding* what becomes of a message that was charged to caps, with its segments."""
+class ToldOutcomes(Outcomes):
+    """Outcomes that tell *concluding* what becomes of each message that is ours, before it gets its result."""
 
     def __init__(
         self,
@@ -138,6 +138,6 @@ class CappedOutcomes(Outcomes):
         code: int | None = None,
         reason: str | None = None,
     ) -> None:
-        if message.charged:
+        if message.origin.is_owned:
             self._concluding(message, status, segments)
         super().conclude(message, status, sid=sid, segments=segments, code=code, reason=reason)

@@ -37,9 +37,11 @@ PARKED = Gauge(
     "dispatcher_parked_messages", "Messages that wait in the topic of each tier, now.", ["tier"], registry=registry
 )
 POSTPONED = Counter(
-    "dispatcher_postponed_messages", "Messages put off to a later time, by why: schedule, quiet_hours.", ["reason"],
+    "dispatcher_postponed_messages",
+    "Messages put off to a later time, by why: schedule, quiet_hours, tmobile_cap, account_cap, frequency.",
+    ["reason"],
     registry=registry,
-)  # fmt: skip
+)
 CONTENT_WARNINGS = Counter(
     "dispatcher_content_warnings", "Bodies that a rule of `content` warns of, by rule.", ["rule"], registry=registry
 )
@@ -69,7 +71,7 @@ CONFIG_IS_REFUSED = Gauge(
 WAITING = Gauge(
     "dispatcher_waiting_messages",
     "Messages that wait for their turn, now, by the limit at which they wait: sender, queue, account, family, "
-    "campaign, concurrency, suspended, held (the campaign is paused), journal.",
+    "campaign, concurrency, suspended, held (the campaign is paused), journal, cap (of a day).",
     ["reason"],
     registry=registry,
 )

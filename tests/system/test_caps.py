@@ -91,3 +91,19 @@ async def test_two_workers_use_a_cap_up_to_the_segment_through_a_kill_of_either(
         assert Counter(result["status"] for result in results) == {"accepted": CAP + 500}
         for hand in workers:
             assert await hand.process.stop() == 0
+
+
+async def test_who_was_texted_is_known_to_the_next_owner(kafka: str, tmp_path: Path) -> None:
+    async with open_stage(tmp_path, kafka, **FLEET, frequency={"per_campaign": 1}) as stage:
+        await stage.start_simulator()
+        first = await hire(stage, "first")
+        recipients = [job("spring", row, "marketing") for row in range(200)]
+        await stage.publish(recipients)
+        await stage.wait_for_results(200, within=60)
+        await first.kill(stage)
+        second = await hire(stage, "second")
+        await stage.publish(one | {"id": f"{one['id']}-again"} for one in recipients)
+        results = await stage.wait_for_results(400, within=60)
+        assert Counter(result["status"] for result in results) == {"accepted": 200, "suppressed": 200}
+        assert len(await stage.accepted()) == 200
+        assert await second.process.stop() == 0

@@ -10,7 +10,7 @@ from dispatcher.domain.errors import ConfigError, DispatcherError
 from dispatcher.domain.settings import Settings
 from tests.unit.config.test_load import ENVIRON, FULL, SMALLEST
 
-FIXED = {"kafka", "webhooks", "topics", "metrics"}
+FIXED = {"kafka", "webhooks", "topics", "metrics", "frequency"}
 
 
 def edited(folder: Path, old: str, new: str) -> tuple[Path, Edition]:
@@ -41,6 +41,7 @@ def test_of_every_section_it_is_known_whether_it_can_change() -> None:
         ("public_url: https://hooks.example.com/twilio", "public_url: https://a.example.com", "webhooks.public_url"),
         ("listen: 0.0.0.0:8080", "listen: 0.0.0.0:8081", "webhooks.listen"),
         ("sid: ${MAIN_SID}", f"sid: AC{'f' * 32}", "accounts.main.sid"),
+        ("per_day: 3", "per_day: 4", "frequency.per_day"),
     ],
 )
 def test_what_needs_a_restart_is_named_with_its_place(tmp_path: Path, old: str, new: str, key: str) -> None:
@@ -125,3 +126,20 @@ def test_whatever_is_wrong_is_said_before_what_needs_a_restart(tmp_path: Path) -
     file.unlink()
     with pytest.raises(DispatcherError, match="cannot be read"):
         read_edition(file, ENVIRON, running)
+
+
+def test_the_first_cap_needs_a_restart_and_another_does_not(tmp_path: Path) -> None:
+    capped = FULL.read_text(encoding="utf-8")
+    plain = capped.replace("    daily_cap: 150_000\n", "").replace("acme:\n    tmobile_daily_cap: 200_000", "acme: {}")
+    file = tmp_path / "dispatcher.yaml"
+    file.write_text(plain, encoding="utf-8")
+    running = read_edition(file, ENVIRON)
+    file.write_text(capped, encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        read_edition(file, ENVIRON, running)
+    named = [mistake.what.partition('" needs')[0] for mistake in refused.value.mistakes]
+    assert sorted(named) == ['"accounts.main.daily_cap', '"brands.acme.tmobile_daily_cap']
+    file.write_text(capped.replace("    daily_cap: 150_000\n", ""), encoding="utf-8")
+    running = read_edition(file, ENVIRON)
+    file.write_text(capped, encoding="utf-8")
+    assert read_edition(file, ENVIRON, running).settings.fleet.accounts["main"].daily_cap == 150_000

@@ -19,6 +19,7 @@ from dispatcher.domain.fleet import (
     SenderKind,
 )
 from dispatcher.domain.hours import Hours
+from dispatcher.domain.frequency import FrequencySettings
 from dispatcher.domain.quiet_hours import DEFAULT_HOURS, QuietHoursSettings
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.settings import (
@@ -112,6 +113,7 @@ def test_every_key_reaches_its_setting() -> None:
                     max_concurrency=60,
                     retry_share=0.1,
                     rate=Rate(800, "s"),
+                    daily_cap=150_000,
                 ),
                 "promo": Account(
                     name="promo",
@@ -273,6 +275,7 @@ def test_every_key_reaches_its_setting() -> None:
             holidays={"US": frozenset({date(2026, 12, 25)})},
             spread=1800.0,
         ),
+        frequency=FrequencySettings(per_day=3, per_campaign=1, at_least_between=4 * 3600.0, remembers=7 * 86400.0),
         content=ContentSettings(
             rules={"links": "refuse", "tobacco": "warn", "secrets": "refuse"}, words={"secrets": ("password",)}
         ),

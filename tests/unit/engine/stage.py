@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from dispatcher.compliance.frequency import Frequency
 from dispatcher.compliance.gate import ComplianceGate
 from dispatcher.compliance.quiet_hours import QuietHours
 from dispatcher.compliance.suppression import SuppressionList
@@ -21,9 +22,10 @@ from dispatcher.domain.caps import CapRules
 from dispatcher.domain.control import CampaignRecord
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import Fleet, PriorityClass
+from dispatcher.domain.frequency import FrequencySettings
 from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message
-from dispatcher.domain.outcome import Result
+from dispatcher.domain.outcome import Result, Status
 from dispatcher.domain.parking import parked_topics
 from dispatcher.domain.quiet_hours import QuietHoursSettings
 from dispatcher.domain.rate import Rate
@@ -32,7 +34,7 @@ from dispatcher.domain.topics import Topics
 from dispatcher.engine.caps import Caps
 from dispatcher.engine.pipeline import Pipeline
 from dispatcher.outcomes.publisher import Record
-from dispatcher.outcomes.results import CappedOutcomes, Outcomes
+from dispatcher.outcomes.results import Outcomes, ToldOutcomes
 from tests.clock import FakeClock
 from tests.unit.pacing.making import Desk
 
@@ -122,7 +124,9 @@ class Stage:
         priorities: Sequence[PriorityClass] = PRIORITIES,
         now: datetime = datetime(2026, 11, 24, 18, tzinfo=UTC),
         quiet_hours: QuietHoursSettings | None = None,
+        frequency: FrequencySettings | None = None,
     ) -> None:
+        self.frequency = None if frequency is None else Frequency(frequency)
         self.clock = FakeClock(now)
         self.suppressions = SuppressionList()
         self._quiet_hours = quiet_hours or QuietHoursSettings()
@@ -157,8 +161,8 @@ class Stage:
             requests=RequestMaker(fleet.pools, public_url),
             ledger=cast("Any", self.journal),
             outcomes=Outcomes(cast("Any", self.press), Topics(), self.clock)
-            if caps is None
-            else CappedOutcomes(cast("Any", self.press), Topics(), self.clock, caps.conclude),
+            if caps is None and self.frequency is None
+            else ToldOutcomes(cast("Any", self.press), Topics(), self.clock, self._concluding),
             compliance=self._compliance(fleet),
             arrival=ARRIVAL,
             fence=self.fence,
@@ -193,7 +197,16 @@ class Stage:
             suppressions=self.suppressions,
             quiet_hours=QuietHours(self._quiet_hours, reserve=ARRIVAL + 1),
             quiet_pools=[pool.name for pool in fleet.pools.values() if pool.quiet_hours],
+            frequency=self.frequency,
+            often_pools=[pool.name for pool in fleet.pools.values() if not pool.frequency],
         )
+
+    def _concluding(self, message: Message, status: Status, segments: int) -> None:
+        if self.caps is not None:
+            self.caps.conclude(message, status, segments)
+        if self.frequency is not None:
+            is_sent = status in {"accepted", "unknown"}
+            self.frequency.concluded(message.job, self.clock.epoch(), is_sent=is_sent)
 
     def receive(self, priority: int = 1, **job: Any) -> int:
         """Feed a job to the pipeline; what is not given is usual. Return its offset."""

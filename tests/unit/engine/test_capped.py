@@ -1,6 +1,7 @@
 """What a day cap does to messages on their way: who waits, who goes by another sender, and when they go."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from dispatcher.delivery.request import Request
 from dispatcher.delivery.verdict import Answer, NoAnswer
 from dispatcher.domain.counts import Counts
+from dispatcher.domain.frequency import FrequencySettings
 from dispatcher.domain.sender_health import SenderHealth
 from tests.unit.engine.stage import Stage, accepted, declined
 from tests.unit.engine.test_caps import NUMBER, fleet
@@ -192,3 +194,45 @@ def test_a_limit_that_is_changed_under_way_holds_from_then_on(limit: int | None,
     stage.adopt(fleet(limit))
     stage.run(5)
     assert len(stage.sent) == expected
+
+
+def test_recipients_are_texted_as_often_as_they_may_be_and_later_messages_wait_or_say_why() -> None:
+    stage = Stage(fleet(None), now=MORNING, frequency=FrequencySettings(per_day=2, at_least_between=3600.0))
+    for _ in range(4):
+        stage.receive(to="+12065550143")
+    stage.receive(to="+12065550144")
+    stage.run(60)
+    assert len(stage.sent) == 2
+    stage.run(2 * 3600)
+    assert len(stage.sent) == 3
+    reasons = Counter(result.reason for result in stage.results if result.status == "suppressed")
+    assert reasons == {"the recipient was texted 2 times within a day, which is all that may be": 2}
+    stage.run(24 * 3600)
+    assert len(stage.sent) == 3
+
+
+def test_a_pool_may_be_exempt_and_its_texts_count_for_others() -> None:
+    everything = fleet(None)
+    codes = replace(everything.pools["all"], name="codes", frequency=False)
+    stage = Stage(
+        replace(everything, pools={**everything.pools, "codes": codes}),
+        now=MORNING,
+        frequency=FrequencySettings(per_day=1),
+    )
+    for _ in range(3):
+        stage.receive(to="+12065550143", pool="codes")
+    stage.run(5)
+    stage.receive(to="+12065550143")
+    stage.run(5)
+    assert Counter(result.status for result in stage.results) == {"accepted": 3, "suppressed": 1}
+
+
+def test_of_two_that_are_due_together_one_leaves_and_the_other_waits_for_its_outcome() -> None:
+    stage = Stage(fleet(None), now=MORNING, frequency=FrequencySettings(per_campaign=1), latency=3.0)
+    stage.receive(to="+12065550143")
+    stage.receive(to="+12065550143")
+    stage.run(2)
+    assert len(stage.sent) == 1
+    assert not stage.results
+    stage.run(20)
+    assert Counter(result.status for result in stage.results) == {"accepted": 1, "suppressed": 1}
