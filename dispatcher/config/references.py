@@ -112,6 +112,14 @@ def _rate_factors(document: Document) -> Iterator[Mistake]:
             yield document.mistake(loc, unknown("sender", number, known), at_key=True)
 
 
+def _tmobile_caps(document: Document) -> Iterator[Mistake]:
+    brands = document.keys("brands")
+    for brand in document.keys("simulator", "tmobile_caps"):
+        if brand not in brands:
+            loc = ("simulator", "tmobile_caps", brand)
+            yield document.mistake(loc, unknown("brand", brand, brands), at_key=True)
+
+
 def _replies(document: Document) -> Iterator[Mistake]:
     known = names_of_senders(document)
     for number in document.keys("opt_outs", "replies"):
@@ -129,4 +137,15 @@ def _replies(document: Document) -> Iterator[Mistake]:
             yield document.mistake(loc, "nobody can answer to letters; drop this", at_key=True)
 
 
-_RULES = (_accounts, misfit_senders, _countries, _places, _content_rules, _campaigns, _pools, _replies, _rate_factors)
+_RULES = (
+    _accounts,
+    misfit_senders,
+    _countries,
+    _places,
+    _content_rules,
+    _campaigns,
+    _pools,
+    _replies,
+    _rate_factors,
+    _tmobile_caps,
+)

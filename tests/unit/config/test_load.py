@@ -18,8 +18,8 @@ from dispatcher.domain.fleet import (
     Sender,
     SenderKind,
 )
-from dispatcher.domain.hours import Hours
 from dispatcher.domain.frequency import FrequencySettings
+from dispatcher.domain.hours import Hours
 from dispatcher.domain.quiet_hours import DEFAULT_HOURS, QuietHoursSettings
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.settings import (
@@ -203,6 +203,7 @@ def test_every_key_reaches_its_setting() -> None:
                     validity=300.0,
                     quiet_hours=True,
                     retry_undelivered=Redelivery(codes=(30003, 30017), attempts=2, after=7200.0),
+                    frequency=False,
                 )
             },
             family_rate=Rate(1500, "s"),
@@ -235,6 +236,7 @@ def test_every_key_reaches_its_setting() -> None:
             callback_early_share=0.09,
             callback_forged_share=0.1,
             filtered={"SALE": 0.11},
+            tmobile_caps={"acme": 5000},
             rate_factors={"72345": 0.5},
             service_senders=2,
         ),

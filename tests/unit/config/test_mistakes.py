@@ -61,7 +61,7 @@ CASES = [
     ("twilio:", "«---\ntwilio:", 'a second document starts here; drop the "---" and what follows'),
     ("group_id: dispatcher", "group_id: x«\x07", "this character cannot stand in YAML; remove it"),
     ("[GB, JE, IE]", "[«${COUNTRY}]", 'inside { } and [ ] a variable needs quotes: "${NAME}"'),
-    ("brand: acme", "brand: acme\n    «brand: acme", '"brand" is given twice, first in line 72; keep one of them'),
+    ("brand: acme", "brand: acme\n    «brand: acme", '"brand" is given twice, first in line 73; keep one of them'),
     ("[GB, JE, IE]", "«&loop [*loop]", "this refers to what it is part of; write it out"),
     ("group_id: dispatcher", "? «[a]\n  : b", "a key has to be text"),
     # Variables
@@ -86,7 +86,7 @@ CASES = [
         "    «rate: 5/s",
         (
             'unknown key "rate"; there are "senders", "spill_after", "in_doubt", "validity", "quiet_hours", '
-            '"retry_undelivered"'
+            '"frequency", "retry_undelivered"'
         ),
     ),
     ("  promo-10dlc:\n    brand: acme\n", "  «promo-10dlc:\n", '"brand" is missing: the brand behind the campaign'),
@@ -235,7 +235,7 @@ CASES = [
         'YAML reads +18885550100 as a number; quote it: "+18885550100"',
     ),
     ('["72345",', "[«72345,", 'YAML reads 72345 as a number; quote it: "72345"'),
-    ('- number: "+447700900123"', '- number: «"72345"', '"72345" is a sender already, in line 47; drop one of them'),
+    ('- number: "+447700900123"', '- number: «"72345"', '"72345" is a sender already, in line 48; drop one of them'),
     (
         '- number: "72345"',
         '- number: «"+15550"',
@@ -353,6 +353,9 @@ CASES = [
     ("brand: acme", "brand: «acmee", 'there is no brand "acmee"; did you mean "acme"?'),
     ("verizon: 240/min", "verizon: «240", f'"240" is no rate; {RATE_HINT}'),
     ("200_000", "«0", '"0" is too small; write 1 or more'),
+    ("150_000", "«0", '"0" is too small; write 1 or more'),
+    ("per_day: 3", "per_day: «0", '"0" is too small; write 1 or more'),
+    ("tmobile_caps: {acme:", "tmobile_caps: {«acmee:", 'there is no brand "acmee"; did you mean "acme"?'),
     # Pools
     (
         '"+12065550100", "+44',
