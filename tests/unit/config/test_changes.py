@@ -126,20 +126,3 @@ def test_whatever_is_wrong_is_said_before_what_needs_a_restart(tmp_path: Path) -
     file.unlink()
     with pytest.raises(DispatcherError, match="cannot be read"):
         read_edition(file, ENVIRON, running)
-
-
-def test_the_first_cap_needs_a_restart_and_another_does_not(tmp_path: Path) -> None:
-    capped = FULL.read_text(encoding="utf-8")
-    plain = capped.replace("    daily_cap: 150_000\n", "").replace("acme:\n    tmobile_daily_cap: 200_000", "acme: {}")
-    file = tmp_path / "dispatcher.yaml"
-    file.write_text(plain, encoding="utf-8")
-    running = read_edition(file, ENVIRON)
-    file.write_text(capped, encoding="utf-8")
-    with pytest.raises(ConfigError) as refused:
-        read_edition(file, ENVIRON, running)
-    named = [mistake.what.partition('" needs')[0] for mistake in refused.value.mistakes]
-    assert sorted(named) == ['"accounts.main.daily_cap', '"brands.acme.tmobile_daily_cap']
-    file.write_text(capped.replace("    daily_cap: 150_000\n", ""), encoding="utf-8")
-    running = read_edition(file, ENVIRON)
-    file.write_text(capped, encoding="utf-8")
-    assert read_edition(file, ENVIRON, running).settings.fleet.accounts["main"].daily_cap == 150_000
