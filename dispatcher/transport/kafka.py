@@ -28,6 +28,9 @@ log = structlog.get_logger()
 
 SESSION_TIMEOUT = 15.0
 REBALANCE_TIMEOUT = 30.0
+# A fetch costs as much as ten messages: Kafka answers it when so many bytes of jobs have come, or after so many seconds.
+GATHER_BYTES = 65536
+GATHER_FOR = 0.010
 METADATA_PAUSE = 0.5
 # A consumer gets so long to end its requests and leave the group, and then each of its parts.
 STOP_PATIENCE = 8.0
@@ -65,8 +68,8 @@ def make_consumer(settings: KafkaSettings, *, group: bool = True, client_id: str
         rebalance_timeout_ms=int(REBALANCE_TIMEOUT * 1000),
         request_timeout_ms=40000,
         max_poll_interval_ms=300000,
-        fetch_max_wait_ms=10 if group else 100,
-        fetch_min_bytes=65536 if group else 1,
+        fetch_max_wait_ms=int(GATHER_FOR * 1000) if group else 100,
+        fetch_min_bytes=GATHER_BYTES if group else 1,
         max_partition_fetch_bytes=262144,
     )
 
