@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 SESSION_TIMEOUT = 15.0
 REBALANCE_TIMEOUT = 30.0
-# A fetch costs as much as ten messages: Kafka answers it when so many bytes of jobs have come, or after so many seconds.
+# A fetch costs as much as ten messages: Kafka answers it when so many bytes of jobs have come, or after so many s.
 GATHER_BYTES = 65536
 GATHER_FOR = 0.010
 METADATA_PAUSE = 0.5
