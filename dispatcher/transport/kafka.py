@@ -28,9 +28,10 @@ log = structlog.get_logger()
 
 SESSION_TIMEOUT = 15.0
 REBALANCE_TIMEOUT = 30.0
-# A fetch costs as much as ten messages: Kafka answers it when so many bytes of jobs have come, or after so many s.
-GATHER_BYTES = 65536
-GATHER_FOR = 0.010
+# A fetch costs as much as ten messages: Kafka answers it when so many bytes of jobs have come, about 50, or after so
+# many seconds.
+GATHER_BYTES = 16384
+GATHER_FOR = 0.020
 METADATA_PAUSE = 0.5
 # A consumer gets so long to end its requests and leave the group, and then each of its parts.
 STOP_PATIENCE = 8.0
