@@ -142,3 +142,10 @@ def test_without_a_tracker_the_rate_comes_back_in_steps() -> None:
     for second in range(120):
         control.silent(1001.0 + SILENCE + second)
     assert control.factor == 1.0
+
+
+def test_a_queue_that_is_too_long_and_gets_shorter_is_left_to_drain() -> None:
+    control = RateControl(rate=100, target=TARGET)
+    cut = control.hear(health(10.0, left=500), 1000.0)
+    assert control.hear(health(8.0, left=500), 1100.0) == cut
+    assert control.hear(health(8.0, left=500), 1101.0) < cut

@@ -68,3 +68,10 @@ def test_the_percentile_is_right_to_within_five_percent(delays: list[float]) -> 
     found = told(senders, NOW).queue_delay_p95
     assert found is not None
     assert found == pytest.approx(right, rel=0.055, abs=0.0006)
+
+
+def test_the_first_delay_after_a_pause_is_the_mean() -> None:
+    senders = Senders({"72345": (1, 1)})
+    assert told(senders, NOW).queue_delay is None
+    senders.left("72345", 1, NOW + 0.5, 8.0)
+    assert told(senders, NOW + 0.5).queue_delay == 8.0

@@ -133,3 +133,19 @@ def test_a_second_result_changes_nothing() -> None:
     track = take(Track("m1"), result())
     assert not track.conclude(result(campaign="autumn", status="refused"))
     assert track.campaign == "spring"
+
+
+def test_before_the_result_the_latest_request_that_was_heard_of_counts() -> None:
+    first, second = news("delivered", sid="SM1", attempt=1), news("sent", sid="SM2", attempt=2)
+    for order in ((first, second), (second, first)):
+        track = take(Track("m1"), *order)
+        assert (track.sid, track.attempt, track.status) == ("SM2", 2, "sent")
+
+
+def test_the_highest_attempt_that_was_heard_of_stays() -> None:
+    assert take(Track("m1"), news("sent", attempt=3), result(attempts=1)).attempt == 3
+    assert take(Track("m1"), news("sent", attempt=1), result(attempts=3)).attempt == 3
+
+
+def test_news_name_the_sender_where_no_result_did() -> None:
+    assert take(Track("m1"), result("unknown", sid=None, sender=None), news("sent")).sender == "72345"
