@@ -72,6 +72,8 @@ async def test_an_acknowledgement_that_comes_late_makes_the_copy_void(tmp_path: 
         await desk.pass_time(REPLAY_AFTER)
         assert desk.spool.records == 0
         assert desk.kafka.written == [b"a"]
+        # Nor does its memory stay.
+        assert not desk.outbox._copies
 
 
 @pytest.mark.parametrize("late", ["while it is written", "after it was written"])

@@ -216,6 +216,8 @@ def test_what_a_broken_write_has_left_is_not_read(
         disk.setattr(os, "ftruncate", failing(os.ftruncate, broken & {"cut"}))
         with pytest.raises(OSError, match="No space"):
             spool.append([b"lost"])
+    # It is cut off, where that can be done.
+    assert (spool.size == segments(tmp_path)[0].stat().st_size) is ("cut" not in broken)
     spool.append([b"after"])
     assert len(segments(tmp_path)) == 2
     assert contents(spool) == [b"kept", b"after"]
