@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from benchmarks.paced import peak
 from benchmarks.stage import Process, Stage, job, open_stage, until
 from dispatcher.clock import SystemClock
 
@@ -54,15 +55,6 @@ async def sent_at(stage: Stage, begin: float, end: float, sender: str = "72345")
     return [one["at"] for one in await stage.accepted() if begin <= one["at"] < end and one["from"] == sender]
 
 
-def most_in_a_second(times: list[float]) -> int:
-    most = first = 0
-    for last, at in enumerate(times):
-        while times[first] <= at - 1:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
-
-
 def a_second(times: list[float]) -> float:
     """Return how many were sent in most seconds: a machine that stands still for one of them is no matter of ours."""
     return median(Counter(int(at - times[0]) for at in times).values())
@@ -77,10 +69,10 @@ async def test_a_halved_rate_holds_within_a_second_and_a_raised_one_brings_no_bu
         before = await sent_at(stage, halved - 2, halved)
         assert a_second(before) >= 90
         slow = await sent_at(stage, halved + HOLDS, halved + HOLDS + 8)
-        assert most_in_a_second(slow) <= 53
+        assert peak(slow, 1.0) <= 53
         assert a_second(slow) >= 47
         raised = save(stage, [FIRST])
-        assert most_in_a_second(await sent_at(stage, halved, raised + HOLDS + 8)) <= 105
+        assert peak(await sent_at(stage, halved, raised + HOLDS + 8), 1.0) <= 105
         fast = await sent_at(stage, raised + HOLDS, raised + HOLDS + 8)
         assert a_second(fast) >= 94
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.paced import peak
 from dispatcher.domain.control import Order, SenderRecord
 from dispatcher.domain.fleet import CARRIERS, Fleet, Pool
 from dispatcher.domain.rate import Rate
@@ -32,16 +33,6 @@ def left_since(stage: Stage, before: int) -> Counter[str]:
     return Counter(stage.senders()[before:])
 
 
-def most_in_a_second(times: list[float]) -> int:
-    """Return the most that left in any window of one second."""
-    most = first = 0
-    for last, at in enumerate(times):
-        while times[first] <= at - 1:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
-
-
 # ---------------------------------------------------------------------- rates
 
 
@@ -56,11 +47,11 @@ def test_from_the_change_on_the_new_rate_holds_to_the_message(before: float, aft
     stage.adopt(fleet_of(after))
     stage.run(4)
     times = stage.times[count:]
-    assert most_in_a_second(times) <= after * 1.02 + 1
+    assert peak(times, 1.0) <= after * 1.02 + 1
     # What lay at Twilio when the rate was cut has to drain first, at the new one.
     assert len(times) >= 4 * after * 0.97 - 2 - before * stage.latency
     # Nor is there a burst between what left before and what leaves then.
-    assert most_in_a_second(stage.times) <= max(before, after) * 1.02 + 1
+    assert peak(stage.times, 1.0) <= max(before, after) * 1.02 + 1
 
 
 @settings(max_examples=25, deadline=None)
@@ -75,9 +66,9 @@ def test_workers_that_change_in_the_same_moment_hold_the_rate_together(before: f
         stage.run(5)
     begun = stages[0].clock.monotonic() - 5
     times = sorted(stages[0].times + stages[1].times)
-    assert most_in_a_second(times) <= max(before, after) * 1.02 + 1
+    assert peak(times, 1.0) <= max(before, after) * 1.02 + 1
     since = [at for at in times if at >= begun]
-    assert most_in_a_second(since) <= after * 1.02 + 1
+    assert peak(since, 1.0) <= after * 1.02 + 1
     assert len(since) >= 5 * after * 0.95 - 3 - before * stage.latency
 
 
@@ -274,7 +265,7 @@ def test_a_sender_that_is_gone_and_comes_back_sends_no_burst() -> None:
         stage.run(0.1)
     stage.run(2)
     times = [at for at, number in zip(stage.times, stage.senders(), strict=True) if number == B]
-    assert most_in_a_second(times) <= 21
+    assert peak(times, 1.0) <= 21
     assert left_since(stage, len(stage.sent) - 30)[B] > 15
 
 

@@ -137,12 +137,9 @@ def test_a_cancelled_campaign_gets_its_results_though_it_waits_for_a_cap() -> No
     assert Counter(result.status for result in stage.results) == {"cancelled": 4}
 
 
-def test_when_tmobile_says_that_the_day_is_used_up_nothing_more_leaves_in_it() -> None:
-    stage = Stage(fleet(1000), now=MORNING)
-    receive(stage, 5)
-    stage.run(5)
-    assert stage.caps is not None
-    news = SenderHealth(
+def over_the_cap(stage: Stage) -> SenderHealth:
+    """Return what tracking says when T-Mobile took a message for one too many."""
+    return SenderHealth(
         sender=NUMBER,
         at=stage.clock.now().isoformat(),
         queue_delay=None,
@@ -153,7 +150,14 @@ def test_when_tmobile_says_that_the_day_is_used_up_nothing_more_leaves_in_it() -
         left_segments=0,
         counts=Counts(failed=1, codes={30023: 1}),
     )
-    stage.caps.hear(news)
+
+
+def test_when_tmobile_says_that_the_day_is_used_up_nothing_more_leaves_in_it() -> None:
+    stage = Stage(fleet(1000), now=MORNING)
+    receive(stage, 5)
+    stage.run(5)
+    assert stage.caps is not None
+    stage.caps.hear(over_the_cap(stage))
     stage.run(2)
     receive(stage, 5)
     stage.run(60)
@@ -167,19 +171,7 @@ def test_what_tmobile_says_just_after_midnight_is_of_the_day_before(seconds: int
     stage = Stage(fleet(1000), now=MIDNIGHT)
     stage.run(seconds)
     assert stage.caps is not None
-    stage.caps.hear(
-        SenderHealth(
-            sender=NUMBER,
-            at=stage.clock.now().isoformat(),
-            queue_delay=None,
-            queue_delay_p95=None,
-            delays=0,
-            queued_messages=0,
-            queued_segments=0,
-            left_segments=0,
-            counts=Counts(failed=1, codes={30023: 1}),
-        )
-    )
+    stage.caps.hear(over_the_cap(stage))
     receive(stage, 5)
     stage.run(5)
     assert len(stage.sent) == 5

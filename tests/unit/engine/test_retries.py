@@ -240,11 +240,13 @@ def test_a_storm_of_retries_takes_its_share_of_the_account_and_no_more(
     assert len(stage.sent) >= 0.9 * 20 * seconds, "the account does not idle meanwhile"
 
 
-def test_what_waits_for_the_budget_is_sent_once_and_none_is_lost() -> None:
-    def twilio(request: Request) -> Reply:
-        return declined(21612) if b"From=72345" in request.form else accepted(request)
+def only_by_another(request: Request) -> Reply:
+    """Decline what leaves by the first sender."""
+    return declined(21612) if b"From=72345" in request.form else accepted(request)
 
-    stage = Stage(fleet_of("72345", "72346", rate=50, share=0.1), twilio=twilio)
+
+def test_what_waits_for_the_budget_is_sent_once_and_none_is_lost() -> None:
+    stage = Stage(fleet_of("72345", "72346", rate=50, share=0.1), twilio=only_by_another)
     for _ in range(600):
         stage.receive()
     stage.run(120)
@@ -253,10 +255,7 @@ def test_what_waits_for_the_budget_is_sent_once_and_none_is_lost() -> None:
 
 
 def test_urgent_messages_do_not_wait_for_the_retries_of_others() -> None:
-    def twilio(request: Request) -> Reply:
-        return declined(21612) if b"From=72345" in request.form else accepted(request)
-
-    stage = Stage(fleet_of("72345", "72346", rate=50, share=0.1), twilio=twilio)
+    stage = Stage(fleet_of("72345", "72346", rate=50, share=0.1), twilio=only_by_another)
     for _ in range(2000):
         stage.receive()
     stage.run(10)
@@ -267,10 +266,7 @@ def test_urgent_messages_do_not_wait_for_the_retries_of_others() -> None:
 
 
 def test_a_worker_has_its_share_of_the_budget() -> None:
-    def twilio(request: Request) -> Reply:
-        return declined(21612) if b"From=72345" in request.form else accepted(request)
-
-    stage = Stage(fleet_of("72345", "72346", rate=100, share=0.2), twilio=twilio)
+    stage = Stage(fleet_of("72345", "72346", rate=100, share=0.2), twilio=only_by_another)
     stage.pipeline.share([0], 4)
     for _ in range(5000):
         stage.receive()

@@ -83,11 +83,14 @@ def test_a_queue_that_drains_more_slowly_than_configured_is_found_out_and_kept_s
 
 
 @settings(max_examples=10, deadline=None)
-@given(rate=st.floats(75, 500), real=st.floats(0.5, 0.75))
+@given(rate=st.floats(50, 500), real=st.floats(0.5, 0.8))
 def test_a_sender_that_drains_as_configured_again_has_its_rate_back_in_three_minutes(rate: float, real: float) -> None:
     line = Line(rate, real)
-    line.run(60)
-    assert line.control.factor < 1
+    factors = []
+    for _ in range(60):
+        line.run(1)
+        factors.append(line.control.factor)
+    assert min(factors) < 1, "it may be on its way back by now, to be cut again"
     line.real = 1.0
     line.run(180)
     assert line.control.factor == 1.0
