@@ -106,8 +106,13 @@ async def run_worker(
         # Intents of a worker that was frozen harm nobody; outcomes would be second ones.
         fenced = FencedProducer(lambda: make_producer(kafka), lambda: fence.is_open(clock.monotonic()), clock)
         for_outcomes = await stack.enter_async_context(running(fenced, kafka))
-        # Of no group: for the control topic, the past, the callbacks, where the jobs end, suppressions, senders.
-        readers = [await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(6)]
+        # Of no group: for the past, the callbacks, and where topics end.
+        readers = [await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(3)]
+        # For the control topic, suppressions, senders.
+        followers = [
+            await stack.enter_async_context(running(make_consumer(kafka, group=False, follows=True), kafka))
+            for _ in range(3)
+        ]
         http = await stack.enter_async_context(
             open_http(
                 settings.twilio.transport,
@@ -124,15 +129,16 @@ async def run_worker(
         if watch is not None:
             watch(worker.pipeline)
         control = ControlReader(
-            readers[0],
+            followers[0],
             topics.control,
             clock,
+            ends=readers[2].end_offsets,
             campaign=worker.obey_campaign,
             sender=worker.obey_sender,
             acknowledge=partial(acknowledge, for_intents, topics.control, _name()),
         )
         await control.begin()
-        news = SenderNews(readers[5], topics.senders, clock, worker.hear)
+        news = SenderNews(followers[2], topics.senders, clock, worker.hear)
 
         async def resume(recovered: Recovered, indices: Collection[int]) -> JournalPage:
             # Whoever said something while these partitions had no owner was not made to wait for us.
@@ -141,7 +147,7 @@ async def run_worker(
 
         cap_log = await worker.open_caps(stack, for_intents)
         suppressions = SuppressionReader(
-            readers[4],
+            followers[1],
             topics.suppressions,
             kafka.partitions,
             clock,
@@ -152,7 +158,7 @@ async def run_worker(
         intake = Intake(
             # By that name who waits for our word finds us in the group.
             open_consumer=lambda: running(make_consumer(kafka, client_id=_name()), kafka),
-            ends=readers[3].end_offsets,
+            ends=readers[2].end_offsets,
             admin=admin,
             group_id=kafka.group_id,
             priorities=settings.priorities,
@@ -170,13 +176,13 @@ async def run_worker(
             resume=resume,
             positions=worker.positions,
             history=History(
-                readers[1],
+                readers[0],
                 clock,
                 journal=topics.journal,
                 results=topics.results,
                 partitions=kafka.partitions,
                 horizon=kafka.dedup_horizon,
-                copies=Copies(readers[1], worker.held.topics),
+                copies=Copies(readers[0], worker.held.topics),
                 results_since=None if cap_log is None else partial(worker.take_over_caps, cap_log),
             ),
             fence=fence,
@@ -184,7 +190,7 @@ async def run_worker(
         reconciler = Reconciler(
             worker.pipeline.doubts,
             clock,
-            proofs=CallbackLog(readers[2], topics.callbacks, kafka.partitions).proofs if settings.webhooks else None,
+            proofs=CallbackLog(readers[1], topics.callbacks, kafka.partitions).proofs if settings.webhooks else None,
             look_up=worker.look_up,
         )
 
@@ -338,7 +344,7 @@ class Worker:
             self._texted = Texted(consumer, topics.results, clock, memory=memory, remember=remember)
         if (caps := self.pipeline.caps) is None:
             return None
-        consumer = await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
+        consumer = await stack.enter_async_context(running(make_consumer(kafka, group=False, follows=True), kafka))
         cap_log = CapLog(
             consumer,
             producer,
@@ -406,7 +412,7 @@ class Worker:
 
     def _intended(self, messages: list[Message]) -> None:
         self.pipeline.intended(messages)
-        self.driver.wake()
+        self.driver.catch_up()
 
     def _concluding(self, message: Message, status: Status, segments: int) -> None:
         if self.pipeline.caps is not None:

@@ -14,7 +14,10 @@ ROUNDING = 0.0005
 
 
 class Driver:
-    """Calls `Pipeline.run` when it is due, once a tick at most; `wake` it after anything that may have changed when."""
+    """Calls `Pipeline.run` when it is due, once a tick at most; `wake` it after anything that may have changed when.
+
+    After what came for many messages together have it `catch_up`: what may leave then need not wait for the tick's end.
+    """
 
     def __init__(self, pipeline: Pipeline, clock: Clock) -> None:
         self._pipeline = pipeline
@@ -35,6 +38,15 @@ class Driver:
         # At once, when it has not run lately; though not before whatever woke it has gone on.
         delay = max(due, self._ran_at + TICK) - self._clock.monotonic()
         self._timer = self._loop.call_later(delay + ROUNDING if delay > 0 else 0.0, self._tick)
+
+    def catch_up(self) -> None:
+        """Let leave now what may."""
+        if self._pipeline.next_due() <= self._clock.monotonic():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._tick()
+        else:
+            self.wake()
 
     def _tick(self) -> None:
         self._timer, self._armed_for = None, inf

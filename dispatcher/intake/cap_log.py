@@ -54,9 +54,8 @@ class CapLog:
     async def begin(self) -> None:
         """Read all there is."""
         consumer, partition = self._consumer, self._partition
+        end = (await consumer.end_offsets([partition]))[partition]  # before it fetches, which this would wait for
         consumer.assign([partition])
-        await consumer.seek_to_beginning(partition)
-        end = (await consumer.end_offsets([partition]))[partition]
         while await consumer.position(partition) < end:
             await self._read()
 

@@ -1,7 +1,7 @@
 """Follows the control topic: what operators, rules and publishers say about campaigns and senders."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -20,11 +20,14 @@ LOOK_AGAIN = 0.05
 # aiokafka's idempotent producer would try for ever.
 TELL_TIMEOUT = 10.0
 
+Ends = Callable[[Collection[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
+
 
 class ControlReader:
     """Hands each record to *campaign* with the campaign's name, or *sender* with its number; None: it was removed.
 
-    *acknowledge* is told the offset before which everything is obeyed, whenever something was.
+    *acknowledge* is told the offset before which everything is obeyed, whenever something was. *ends* says where
+    partitions end, asked of Kafka by other means than *consumer*, whose fetch may be waiting for what comes.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class ControlReader:
         topic: str,
         clock: Clock,
         *,
+        ends: Ends,
         campaign: Callable[[str, CampaignRecord | None], None],
         sender: Callable[[str, SenderRecord | None], None],
         acknowledge: Callable[[int], Awaitable[None]],
@@ -40,6 +44,7 @@ class ControlReader:
         self._consumer = consumer
         self._partition = TopicPartition(topic, 0)
         self._clock = clock
+        self._ends = ends
         self._campaign = campaign
         self._sender = sender
         self._acknowledge = acknowledge
@@ -48,9 +53,8 @@ class ControlReader:
 
     async def begin(self) -> None:
         """Read all there is, so that no campaign starts before it is known what holds for it."""
+        end = (await self._ends([self._partition]))[self._partition]
         self._consumer.assign([self._partition])
-        await self._consumer.seek_to_beginning(self._partition)
-        end = (await self._consumer.end_offsets([self._partition]))[self._partition]
         while await self._consumer.position(self._partition) < end:
             await self._read()
         await self._tell()
@@ -69,7 +73,7 @@ class ControlReader:
         """Come back when `follow` has read what is there by now: a word that was given before this is obeyed."""
         while True:
             try:
-                end = (await self._consumer.end_offsets([self._partition]))[self._partition]
+                end = (await self._ends([self._partition]))[self._partition]
                 while await self._consumer.position(self._partition) < end:
                     await self._clock.sleep(LOOK_AGAIN)
             except KafkaError as error:

@@ -33,9 +33,8 @@ class SuppressionReader:
     async def catch_up(self) -> None:
         """Read all there is, so that nobody who opted out is texted because the worker has just started."""
         consumer = self._consumer
+        ends = await consumer.end_offsets(self._partitions)  # before it fetches, which this would wait for
         consumer.assign(self._partitions)
-        await consumer.seek_to_beginning(*self._partitions)
-        ends = await consumer.end_offsets(self._partitions)
         unread = {partition for partition in self._partitions if ends[partition]}
         while unread:
             await self._read()

@@ -32,6 +32,10 @@ REBALANCE_TIMEOUT = 30.0
 # many seconds.
 GATHER_BYTES = 16384
 GATHER_FOR = 0.020
+# Nobody waits for a record that comes by itself any longer than it takes to come: Kafka answers at once when there is
+# one. But whatever else a consumer asks for waits until its fetch is answered. Seconds.
+READ_FOR = 0.1
+FOLLOW_FOR = 0.5
 METADATA_PAUSE = 0.5
 # A consumer gets so long to end its requests and leave the group, and then each of its parts.
 STOP_PATIENCE = 8.0
@@ -55,8 +59,14 @@ class TopicSpec:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
-def make_consumer(settings: KafkaSettings, *, group: bool = True, client_id: str = "dispatcher") -> Any:
-    """Return a consumer that is not started: of the group, or (*group* False) of partitions it is told."""
+def make_consumer(
+    settings: KafkaSettings, *, group: bool = True, follows: bool = False, client_id: str = "dispatcher"
+) -> Any:
+    """Return a consumer that is not started: of the group, or (*group* False) of partitions it is told.
+
+    One that *follows* asks Kafka seldom while nothing comes; it should not be asked where partitions end.
+    """
+    longest = GATHER_FOR if group else FOLLOW_FOR if follows else READ_FOR
     return AIOKafkaConsumer(
         **_connection(settings),
         client_id=client_id,
@@ -69,7 +79,7 @@ def make_consumer(settings: KafkaSettings, *, group: bool = True, client_id: str
         rebalance_timeout_ms=int(REBALANCE_TIMEOUT * 1000),
         request_timeout_ms=40000,
         max_poll_interval_ms=300000,
-        fetch_max_wait_ms=int(GATHER_FOR * 1000) if group else 100,
+        fetch_max_wait_ms=int(longest * 1000),
         fetch_min_bytes=GATHER_BYTES if group else 1,
         max_partition_fetch_bytes=262144,
     )

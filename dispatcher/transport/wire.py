@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
         "_free",
         "_gone",
         "_has_head",
-        "_head_size",
+        "_head",
         "_headers",
         "_is_last",
         "_is_whole",
@@ -80,7 +80,8 @@ class Connection(asyncio.Protocol):
         """
         self._tag = tag
         self._done = done
-        self._status = self._fed = self._head_size = self._body_size = 0
+        self._status = self._fed = self._body_size = 0
+        self._head: list[tuple[bytes, bytes]] = []
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._has_head = self._is_whole = self._is_last = False
@@ -125,7 +126,7 @@ class Connection(asyncio.Protocol):
         """Take the end of the connection for the end of an answer that does not say where it ends."""
         if self._done is None:
             self.close()
-        elif self._has_head and not _says_where_it_ends(self._headers):
+        elif self._has_head and not _says_where_it_ends(self._head):
             tls = self._transport.get_extra_info("ssl_object")
             if tls is None or _is_signed_off(tls):
                 self._is_last = True
@@ -142,18 +143,16 @@ class Connection(asyncio.Protocol):
             self._is_last = True  # of this, we asked for nothing
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_size += len(name) + len(value) + 4  # ": " and the line's end
-        if self._head_size > LARGEST_HEAD:
-            self._trouble = "the answer's head is too large"
-        elif not self._has_head:  # trailers mean nothing to us
-            self._headers.append((name, value))
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._is_whole:
             return
+        self._check_size()
         self._status = self._parser.get_status_code()
         if self._status >= _OK:
             self._has_head = True
+            self._head, self._headers = self._headers, []  # from here on trailers, which mean nothing to us
         elif self._status < _CONTINUE or self._status == _SWITCHING_PROTOCOLS:
             self._trouble = f"the answer's status is {self._status}"
         else:
@@ -167,13 +166,20 @@ class Connection(asyncio.Protocol):
             self._body.append(data)
 
     def on_message_complete(self) -> None:
+        self._check_size()
         if self._has_head and not self._trouble:
             self._is_last = self._is_last or not self._parser.should_keep_alive()
             self._is_whole = True
 
+    def _check_size(self) -> None:
+        """See that headers, or trailers, are not too large: they can't be while all that came is not."""
+        # With ": " and the line's end.
+        if self._fed > LARGEST_HEAD and sum(len(name) + len(value) + 4 for name, value in self._headers) > LARGEST_HEAD:
+            self._trouble = "the answer's head is too large"
+
     def _conclude(self) -> None:
         """Tell the answer. Whoever hears of it may send the next request at once, over this connection."""
-        reply = Reply(self._status, self._headers, b"".join(self._body))
+        reply = Reply(self._status, self._head, b"".join(self._body))
         tag, done = self._tag, cast(Done, self._done)
         self._tag = self._done = None
         # An answer may come before all of the request was taken: nobody knows then what the rest would do.

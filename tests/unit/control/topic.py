@@ -1,6 +1,6 @@
 """A control topic in memory, as its producer, its consumer and its admin client in one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,7 +36,7 @@ class Topic:
     async def seek_to_beginning(self, _: TopicPartition) -> None:
         self.position_ = 0
 
-    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+    async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(partitions, len(self.records))
 
     async def position(self, _: TopicPartition) -> int:

@@ -136,3 +136,24 @@ def test_a_run_that_has_become_needless_is_left_to_the_pipeline(
     pipe.due = 1006.0
     driver.wake()
     assert loop.timers[-1].delay == pytest.approx(1.0, abs=2 * ROUNDING)
+
+
+@pytest.mark.parametrize("is_armed", [True, False])
+def test_catching_up_runs_at_once_whatever_ran_lately(
+    driver: Driver, loop: Loop, pipe: Pipe, *, is_armed: bool
+) -> None:
+    driver._tick()
+    if is_armed:
+        pipe.due = 1000.004
+        driver.wake()
+    pipe.due, pipe.due_after_run = 1000.0, 1007.0
+    driver.catch_up()
+    assert pipe.runs == 2
+    assert [timer.delay for timer in loop.armed] == [pytest.approx(7.0, abs=2 * ROUNDING)]
+
+
+def test_catching_up_with_nothing_due_arms_the_timer(driver: Driver, loop: Loop, pipe: Pipe) -> None:
+    pipe.due = 1000.003
+    driver.catch_up()
+    assert not pipe.runs
+    assert [timer.delay for timer in loop.armed] == [pytest.approx(0.003, abs=2 * ROUNDING)]

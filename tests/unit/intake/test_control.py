@@ -19,6 +19,7 @@ class Worker:
             topic,
             "dispatch.control",
             topic.clock,
+            ends=topic.end_offsets,
             campaign=lambda name, record: self.obeyed.append((name, record)),
             sender=lambda number, record: self.obeyed.append((number, record)),
             acknowledge=self.acknowledge,
