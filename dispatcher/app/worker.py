@@ -1,20 +1,15 @@
-"""Puts a dispatching worker together, runs it, and takes it apart without losing what is in flight."""
+"""A dispatching worker: the parts that a message passes on its way, joined, and how they take hold and let go."""
 
 import asyncio
-import gc
 import os
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
-from functools import partial
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from dispatcher.app.live_config import LiveConfig
-from dispatcher.app.metrics import metrics_page
 from dispatcher.clock import Clock
 from dispatcher.compliance.content import ContentRules
 from dispatcher.compliance.frequency import Frequency
@@ -27,7 +22,7 @@ from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.twilio import TwilioApi
 from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
 from dispatcher.domain.caps import CapRules
-from dispatcher.domain.control import WORKER, Applied, CampaignRecord, SenderRecord, encode
+from dispatcher.domain.control import CampaignRecord, SenderRecord
 from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import Account, Fleet
 from dispatcher.domain.job import Job
@@ -39,192 +34,30 @@ from dispatcher.domain.settings import Settings
 from dispatcher.engine.caps import Caps
 from dispatcher.engine.driver import Driver
 from dispatcher.engine.pipeline import Pipeline
-from dispatcher.engine.reconciler import Reconciler
-from dispatcher.intake.callbacks import CallbackLog
 from dispatcher.intake.cap_log import CapLog
-from dispatcher.intake.consumer import Intake
-from dispatcher.intake.control import ControlReader
-from dispatcher.intake.copies import Copies
 from dispatcher.intake.held import Held
-from dispatcher.intake.recovery import History, Recovered
-from dispatcher.intake.sender_news import SenderNews
-from dispatcher.intake.suppressions import SuppressionReader
+from dispatcher.intake.recovery import Recovered
 from dispatcher.intake.texted import Texted
 from dispatcher.outcomes.publisher import Publisher
 from dispatcher.outcomes.results import Outcomes, ToldOutcomes
 from dispatcher.telemetry import metrics
 from dispatcher.transport.exchange import Send
 from dispatcher.transport.fenced_producer import FencedProducer
-from dispatcher.transport.http import open_http
 from dispatcher.transport.kafka import (
-    SESSION_TIMEOUT,
-    ensure_topics,
-    make_admin,
     make_consumer,
-    make_producer,
     running,
 )
-from dispatcher.transport.topics import topics_of_worker
 
 if TYPE_CHECKING:
     from dispatcher.delivery.control_plane import ControlPlane
 
 log = structlog.get_logger()
 
-# The lease ends so many seconds before the group would give our partitions away.
-LEASE_MARGIN = 4.0
 # Requests in flight get this long to come back before partitions are given up: longer than a request may take, and
 # shorter than the group waits (transport.kafka.REBALANCE_TIMEOUT).
 DRAIN_TIMEOUT = 25.0
 # Orders about senders end, or come to their next step, so often.
 SENDERS_EVERY = 1.0
-
-
-async def run_worker(
-    settings: Settings,
-    clock: Clock,
-    stop: asyncio.Event,
-    *,
-    page: Path | None = None,
-    live: LiveConfig | None = None,
-    watch: Callable[[Pipeline], None] | None = None,
-) -> None:
-    """Dispatch until *stop* is set; then let what is in flight come back, commit, and leave the group.
-
-    The metrics are shown at the socket *page*, without one at `metrics.listen`. With *live*, which said *settings*, the
-    worker follows what its file says. *watch* is handed the pipeline before
-    anything leaves, to look into it and no more.
-    """
-    listen = page or settings.metrics
-    kafka, topics = settings.kafka, settings.topics
-    fence = Fence(SESSION_TIMEOUT - LEASE_MARGIN)
-    async with AsyncExitStack() as stack:
-        admin = await stack.enter_async_context(running(make_admin(kafka), kafka))
-        await ensure_topics(admin, kafka, topics_of_worker(settings))
-        # A producer has one request in flight: intents, for which messages wait, must not wait for outcomes.
-        for_intents = await stack.enter_async_context(running(make_producer(kafka), kafka))
-        # Intents of a worker that was frozen harm nobody; outcomes would be second ones.
-        fenced = FencedProducer(lambda: make_producer(kafka), lambda: fence.is_open(clock.monotonic()), clock)
-        for_outcomes = await stack.enter_async_context(running(fenced, kafka))
-        # Of no group: for the past, the callbacks, and where topics end.
-        readers = [await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka)) for _ in range(3)]
-        # For the control topic, suppressions, senders.
-        followers = [
-            await stack.enter_async_context(running(make_consumer(kafka, group=False, follows=True), kafka))
-            for _ in range(3)
-        ]
-        http = await stack.enter_async_context(
-            open_http(
-                settings.twilio.transport,
-                settings.twilio.base_url,
-                request_timeout=settings.twilio.request_timeout,
-                clock=clock,
-                may_write=lambda: fence.is_open(clock.monotonic()),
-            )
-        )
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-
-        worker = Worker(settings, clock, for_intents, for_outcomes, http, fence)
-        stack.callback(worker.pipeline.halt)  # whatever ends us, nothing leaves any more
-        if watch is not None:
-            watch(worker.pipeline)
-        control = ControlReader(
-            followers[0],
-            topics.control,
-            clock,
-            ends=readers[2].end_offsets,
-            campaign=worker.obey_campaign,
-            sender=worker.obey_sender,
-            acknowledge=partial(acknowledge, for_intents, topics.control, _name()),
-        )
-        await control.begin()
-        news = SenderNews(followers[2], topics.senders, clock, worker.hear)
-
-        async def resume(recovered: Recovered, indices: Collection[int]) -> JournalPage:
-            # Whoever said something while these partitions had no owner was not made to wait for us.
-            await control.caught_up()
-            return await worker.resume(recovered, indices)
-
-        cap_log = await worker.open_caps(stack, for_intents)
-        suppressions = SuppressionReader(
-            followers[1],
-            topics.suppressions,
-            kafka.partitions,
-            clock,
-            suppress=worker.suppressions.suppress,
-            lift=worker.suppressions.lift,
-        )
-        await suppressions.catch_up()
-        intake = Intake(
-            # By that name who waits for our word finds us in the group.
-            open_consumer=lambda: running(make_consumer(kafka, client_id=_name()), kafka),
-            ends=readers[2].end_offsets,
-            admin=admin,
-            group_id=kafka.group_id,
-            priorities=settings.priorities,
-            partitions=kafka.partitions,
-            clock=clock,
-            tasks=tasks,
-            receive=worker.pipeline.receive,
-            held=worker.held,
-            receive_parked=worker.pipeline.receive_parked,
-            written=lambda topic, index: worker.publisher.ends.get((topic, index), 0),
-            make_room=worker.pipeline.room.make,
-            after_batch=worker.driver.wake,
-            drain=worker.drain,
-            abandon=worker.abandon,
-            resume=resume,
-            positions=worker.positions,
-            history=History(
-                readers[0],
-                clock,
-                journal=topics.journal,
-                results=topics.results,
-                partitions=kafka.partitions,
-                horizon=kafka.dedup_horizon,
-                copies=Copies(readers[0], worker.held.topics),
-                results_since=None if cap_log is None else partial(worker.take_over_caps, cap_log),
-            ),
-            fence=fence,
-        )
-        reconciler = Reconciler(
-            worker.pipeline.doubts,
-            clock,
-            proofs=CallbackLog(readers[1], topics.callbacks, kafka.partitions).proofs if settings.webhooks else None,
-            look_up=worker.look_up,
-        )
-
-        def measure() -> None:
-            intake.measure()
-            worker.pipeline.measure()
-
-        if listen is not None:
-            await stack.enter_async_context(
-                metrics_page(listen, measure=measure, is_ready=lambda: intake.owns_partitions)
-            )
-        background = [
-            tasks.create_task(worker.ledger.run(), name="ledger"),
-            tasks.create_task(worker.publisher.run(), name="publisher"),
-            tasks.create_task(intake.commit_regularly(), name="committer"),
-            tasks.create_task(control.follow(), name="control"),
-            tasks.create_task(suppressions.follow(), name="suppressions"),
-            tasks.create_task(worker.watch_senders(), name="senders"),
-            tasks.create_task(news.follow(), name="sender news"),
-            tasks.create_task(reconciler.run(), name="reconciler"),
-        ]
-        if live is not None:
-            background.append(tasks.create_task(live.follow(worker.adopt), name="config"))
-        if cap_log is not None:
-            background += [
-                tasks.create_task(cap_log.follow(), name="caps"),
-                tasks.create_task(cap_log.run(), name="claims"),
-            ]
-        _calm_garbage_collector()
-        log.info("dispatching", twilio=settings.twilio.base_url, kafka=kafka.bootstrap_servers, group=kafka.group_id)
-        await intake.run(stop)
-        log.info("stopped; everything in flight has come back")
-        for task in background:
-            task.cancel()
 
 
 class Worker:
@@ -250,7 +83,7 @@ class Worker:
         self._for_outcomes = for_outcomes
         self.held = Held(parked_topics(settings.topics.parked))
         self.publisher = Publisher(for_outcomes, clock, fence)
-        self.ledger = Ledger(for_intents, settings.topics.journal, _name(), clock, intended=self._intended)
+        self.ledger = Ledger(for_intents, settings.topics.journal, own_name(), clock, intended=self._intended)
         self.api = TwilioApi(http, fleet.accounts, base_url=settings.twilio.base_url, answered=self._answered)
         self.suppressions = SuppressionList()
         self.frequency = Frequency(settings.frequency) if settings.frequency else None
@@ -361,7 +194,7 @@ class Worker:
     async def take_over_caps(self, cap_log: CapLog, indices: Collection[int]) -> Mapping[int, int]:
         """Speak for *indices* in the topic of caps; return from where on their results say what was spent since."""
         assert self.pipeline.caps is not None  # noqa: S101 - the log is there for it
-        epoch = await cap_log.take_over(_name(), indices)
+        epoch = await cap_log.take_over(own_name(), indices)
         return self.pipeline.caps.begin(epoch, indices)
 
     async def look_up(self, number: str, to: str) -> list[Listed]:
@@ -442,6 +275,11 @@ def compliance_gate(
     )
 
 
+def own_name() -> str:
+    """Return what this worker signs with: the journal, and what it obeys."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 def _accounts_of_senders(fleet: Fleet) -> dict[str, Account]:
     return {number: fleet.accounts[sender.account] for number, sender in fleet.senders.items()}
 
@@ -460,25 +298,3 @@ class _ContentLog:
         if (job.campaign, rule) not in self._said and len(self._said) < self.MOST:
             self._said.add((job.campaign, rule))
             log.warning("a body that carriers may filter", campaign=job.campaign, rule=rule, finding=finding)
-
-
-def _name() -> str:
-    """Return what this worker signs with: the journal, and what it obeys."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-async def acknowledge(producer: Any, topic: str, name: str, before: int) -> None:
-    """Say that the worker *name* obeys every record of the control topic before the offset *before*."""
-    await producer.send_and_wait(
-        topic, key=f"{WORKER}{name}".encode(), value=encode(Applied(before=before)), partition=0
-    )
-
-
-def _calm_garbage_collector() -> None:
-    """Keep collections from missing a beat: a full one over 100,000 waiting jobs would take a tenth of a second.
-
-    Nothing on the way of a message makes cycles; what was made at start stays.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 1000)

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from dispatcher.app.worker import run_worker
+from dispatcher.app.dispatching import run_worker
 from dispatcher.bench.load import Load
 from dispatcher.bench.watch import Reading, Watch
 from dispatcher.clock import Clock

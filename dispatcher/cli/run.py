@@ -41,8 +41,8 @@ def run(
     post = Post.taken(os.environ)
     clock = SystemClock()
     if workers == 1:
+        from dispatcher.app.dispatching import run_worker
         from dispatcher.app.live_config import LiveConfig
-        from dispatcher.app.worker import run_worker
 
         live = LiveConfig(config, os.environ, clock)
         logs.configure(json=post.json_logs if post else None)
