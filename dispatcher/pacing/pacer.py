@@ -71,6 +71,8 @@ class Pacer:
     def withdraw(self, lane: Lane, message: Message) -> None:
         """*message*, of which *announce* was told, does not leave by *lane*."""
         lane.withdraw(message)
+        # What waits behind it would have been chosen when it left. If nothing else stands by, nothing comes back to that.
+        self.touch(lane)
         self.look_again((lane.standby,))
 
     def drain(self, lane: Lane) -> list[Message]:

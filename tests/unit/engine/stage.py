@@ -110,7 +110,8 @@ class Stage:
     """Runs a pipeline over *fleet*. Twilio says what *twilio* returns for a request, *latency* seconds later.
 
     None for a reply keeps Twilio silent until `reply` is called. An intent is safe *journal* seconds after it was
-    written down; inf leaves that to `hand_over_intents`.
+    written down; inf leaves that to `hand_over_intents`. The topic of caps brings back what is written *claims* seconds
+    later.
     """
 
     def __init__(
@@ -125,7 +126,9 @@ class Stage:
         now: datetime = datetime(2026, 11, 24, 18, tzinfo=UTC),
         quiet_hours: QuietHoursSettings | None = None,
         frequency: FrequencySettings | None = None,
+        claims: float = 0.01,
     ) -> None:
+        self._claims_seconds = claims
         self.frequency = None if frequency is None else Frequency(frequency)
         self.clock = FakeClock(now)
         self.suppressions = SuppressionList()
@@ -229,7 +232,7 @@ class Stage:
         self.pipeline.obey(campaign, CampaignRecord(**said))
 
     def _caps(self, fleet: Fleet) -> Caps:
-        """Return caps whose topic takes 10 ms to bring back what was written."""
+        """Return caps whose topic takes a while to bring back what was written."""
         caps = Caps(
             CapRules(fleet), partitions=1, arrival=ARRIVAL, clock=self.clock, results_end=lambda _: len(self.results)
         )
@@ -238,7 +241,7 @@ class Stage:
 
         def write() -> None:
             for record in caps.claims():
-                self._later(0.01, lambda record=record: caps.heard(next(offsets), record))  # type: ignore[misc]
+                self._later(self._claims_seconds, lambda record=record: caps.heard(next(offsets), record))  # type: ignore[misc]
 
         caps.wake = lambda: self._later(0.0, write)
         return caps

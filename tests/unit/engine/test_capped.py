@@ -40,6 +40,17 @@ def test_as_much_as_the_cap_leaves_today_and_the_rest_when_the_next_day_begins()
     assert Counter(result.status for result in stage.results) == {"accepted": 25}
 
 
+@pytest.mark.parametrize("seconds", [0.01, 0.2])
+@pytest.mark.parametrize("cap", [1, 4, 8, 10, 15, 20, 26])
+def test_nobody_is_left_standing_however_long_a_claim_takes(cap: int, seconds: float) -> None:
+    """Whoever was chosen may come short all at once, with nothing else on its way that would bring the lane back."""
+    stage = Stage(fleet(cap), now=MORNING, claims=seconds)
+    receive(stage, 25)
+    stage.run(120)
+    assert len(stage.sent) == min(cap, 25)
+    assert len(stage.parked) == 25 - len(stage.sent)
+
+
 def test_other_carriers_and_other_senders_are_not_held_up() -> None:
     stage = Stage(fleet(10), now=MORNING)
     receive(stage, 100)
