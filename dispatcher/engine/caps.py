@@ -8,6 +8,7 @@ spent, and nothing of a day is lost with a worker or counted twice. What a purse
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 import structlog
@@ -41,11 +42,24 @@ class Leave(Enum):
     SHORT = "nothing is left for it now"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """*message*, which is to leave by *sender*, waits at each purse that it *needs* something of."""
+
+    message: Message
+    sender: Sender
+    needs: "tuple[tuple[_Purse, int], ...]"
+
+    def of(self, purse: "_Purse") -> int:
+        """Return how much it needs of *purse*."""
+        return sum(amount for one, amount in self.needs if one is purse)
+
+
 class _Purse:
     """What one partition index may send of one day of a cap.
 
     *granted* by the book; *open* is charged for messages whose results are not safe yet, *spent* for those whose are.
-    *concluded* are those that have a result on its way; *waiting* messages have too little.
+    *concluded* are those that have a result on its way; *waiting* is who has too little, here or at another.
     """
 
     __slots__ = (
@@ -71,7 +85,7 @@ class _Purse:
         self.open = 0
         self.spent = 0
         self.concluded: deque[tuple[Origin, int, int]] = deque()
-        self.waiting: deque[tuple[Message, Sender, int]] = deque()
+        self.waiting: list[_Asked] = []
         self.seq = 0
         self.unread = False
         self.noted = 0
@@ -149,19 +163,27 @@ class Caps:
             if self.is_charged_for(message, sender):
                 return Leave.GRANTED
             self.give_back(message)
-        wanted = self.rules.of(sender.number, message.job, message.cost)
-        charges: list[tuple[_Purse, Charge]] = []
-        for cap, amount in wanted:
+        needs: list[tuple[_Purse, int]] = []
+        has_enough = True
+        for cap, amount in self.rules.of(sender.number, message.job, message.cost):
             day = self._day(cap)
             if day.opens > self._clock.epoch():
                 return Leave.SHORT
             purse = self._purse(cap, day.name, message.origin.partition)
             if purse.free < amount:
-                return self._ask(purse, message, sender, amount)
-            charges.append((purse, Charge(cap.name, day.name, amount)))
-        for purse, charge in charges:
-            purse.open += charge.amount
-        message.charged = tuple(charge for _, charge in charges)
+                if self._is_short(cap, self._book_of(purse), amount):
+                    return Leave.SHORT
+                has_enough = False
+            needs.append((purse, amount))
+        if not has_enough:
+            asked = _Asked(message, sender, tuple(needs))
+            for purse, _ in needs:
+                purse.waiting.append(asked)
+            self.wake()
+            return Leave.ASKED
+        for purse, amount in needs:
+            purse.open += amount
+        message.charged = tuple(Charge(purse.cap.name, purse.day, amount) for purse, amount in needs)
         return Leave.GRANTED
 
     def is_charged_for(self, message: Message, sender: Sender) -> bool:
@@ -173,16 +195,7 @@ class Caps:
 
     def rests(self, sender: Sender, message: Message) -> bool:
         """Say whether *message* could not leave by *sender* as things are."""
-        for cap, amount in self.rules.of(sender.number, message.job, message.cost):
-            day = self._day(cap)
-            if day.opens > self._clock.epoch():
-                return True
-            purse = self._purses.get((cap.name, day.name, message.origin.partition))
-            if (purse is None or purse.free < amount) and self._is_short(
-                cap, self.book.day(cap.name, day.name), amount
-            ):
-                return True
-        return False
+        return self._what_lacks(sender, message) is not None
 
     def give_back(self, message: Message) -> None:
         """*message* was charged for nothing: it was not processed."""
@@ -217,12 +230,14 @@ class Caps:
 
     # ------------------------------------------------------------------ who waits
 
+    def asked(self) -> list[Message]:
+        """Return the messages that wait for what was claimed, chosen by their lanes to leave."""
+        waiting = dict.fromkeys(asked for purse in self._purses.values() for asked in purse.waiting)
+        return [asked.message for asked in waiting]
+
     def put_on_shelf(self, message: Message, sender: Sender) -> None:
         """*message* has to wait until there is more, or until tomorrow."""
-        wanted = self.rules.of(sender.number, message.job, message.cost)
-        cap, amount = next(
-            ((cap, amount) for cap, amount in wanted if self._lacks(cap, amount, message.origin.partition)), wanted[0]
-        )
+        cap, amount = self._what_lacks(sender, message) or self.rules.of(sender.number, message.job, message.cost)[0]
         self.shelf.put(cap, amount, message)
 
     def serve(self) -> tuple[list[Message], list[tuple[Message, float, str]]]:
@@ -238,7 +253,7 @@ class Caps:
             for one in taken:
                 if day.opens > now:
                     put_off.append((one.message, day.opens, cap.reason))
-                elif book.is_closed or (left < one.amount and book.open <= 0):
+                elif book.is_closed or cap.limit - book.spent < one.amount:
                     put_off.append((one.message, tomorrow, cap.reason))
                 elif left >= one.amount:
                     left -= one.amount
@@ -250,10 +265,18 @@ class Caps:
                 self.shelf.settle(cap)
         return again, put_off
 
-    def _lacks(self, cap: Cap, amount: int, index: int) -> bool:
-        day = self._day(cap)
-        purse = self._purses.get((cap.name, day.name, index))
-        return day.opens > self._clock.epoch() or purse is None or purse.free < amount
+    def _what_lacks(self, sender: Sender, message: Message) -> tuple[Cap, int] | None:
+        """Return the cap that has too little left for *message* to leave by *sender*, and how much it takes of it."""
+        for cap, amount in self.rules.of(sender.number, message.job, message.cost):
+            day = self._day(cap)
+            if day.opens > self._clock.epoch():
+                return cap, amount
+            purse = self._purses.get((cap.name, day.name, message.origin.partition))
+            if (purse is None or purse.free < amount) and self._is_short(
+                cap, self.book.day(cap.name, day.name), amount
+            ):
+                return cap, amount
+        return None
 
     # ------------------------------------------------------------------ the topic
 
@@ -310,7 +333,7 @@ class Caps:
 
     def forget(self) -> list[Message]:
         """Nothing is ours any more; return the messages that waited for a grant."""
-        waiting = [one[0] for purse in self._purses.values() for one in purse.waiting]
+        waiting = self.asked()
         self._epoch = -1
         self._purses.clear()
         self._inherited.clear()
@@ -353,7 +376,8 @@ class Caps:
             return None
         purse.sweep()
         if purse.waiting:
-            self._turn_away(purse)
+            # What they wait for may have come back here meanwhile, or gone to others.
+            self._serve(purse)
         want = self._wants(purse)
         is_noteworthy = purse.spent != purse.noted and (
             now - purse.noted_at >= NOTE_EVERY or (self._book_of(purse).is_scarce and not purse.open)
@@ -362,6 +386,8 @@ class Caps:
             return None
         purse.seq += 1
         purse.unread = True
+        # What goes back is others' as soon as they read of it: nobody here may take it any more.
+        purse.granted = min(purse.granted, want)
         purse.noted, purse.noted_at = purse.spent, now
         return Claim(
             cap=purse.cap.name,
@@ -375,24 +401,26 @@ class Caps:
             results=self._results_end(purse.index),
         )
 
-    def _turn_away(self, purse: _Purse) -> None:
-        """Tell those that wait at *purse* who need not: others were quicker than its claim."""
-        waiting, book = list(purse.waiting), self._book_of(purse)
-        purse.waiting.clear()
-        for one in waiting:
-            message, _, amount = one
-            if purse.free < amount and self._is_short(purse.cap, book, amount):
-                self._short(message)
-            else:
-                purse.waiting.append(one)
+    def _serve(self, purse: _Purse) -> None:
+        """Let those that wait at *purse* go for which there is enough, and tell those for which nothing is left."""
+        for asked in [*purse.waiting]:
+            for needed, _ in asked.needs:
+                needed.waiting.remove(asked)
+            match self.reserve(asked.message, asked.sender):
+                case Leave.GRANTED:
+                    self._granted(asked.message)
+                case Leave.SHORT:
+                    self._short(asked.message)
+                case Leave.ASKED:
+                    pass
 
     def _wants(self, purse: _Purse) -> int:
         """Return how much *purse* wants to hold in all."""
         book = self._book_of(purse)
-        lacks = sum(amount for _, _, amount in purse.waiting) - purse.free
+        lacks = sum(asked.of(purse) for asked in purse.waiting) - purse.free
         if lacks <= 0:
             # What came back here may be what others wait for.
-            return purse.granted + min(0, lacks) if book.is_scarce or book.is_closed else purse.granted
+            return purse.granted + lacks if book.is_scarce or book.is_closed else purse.granted
         left = purse.cap.limit - book.granted
         if book.is_scarce:
             return purse.granted + min(lacks, max(0, left))
@@ -402,25 +430,12 @@ class Caps:
         purse = self._purses.get((claim.cap, claim.day, claim.index))
         if purse is None or claim.seq != purse.seq:
             return
+        stake = self._book_of(purse).stakes.get(claim.index)
+        if stake is None or stake.version != (claim.epoch, claim.seq):
+            return  # another speaks for the index by now; the group is about to tell us
         purse.unread = False
-        purse.granted = self._book_of(purse).stakes[claim.index].granted
-        waiting = list(purse.waiting)
-        purse.waiting.clear()
-        for message, sender, _ in waiting:
-            match self.reserve(message, sender):
-                case Leave.GRANTED:
-                    self._granted(message)
-                case Leave.SHORT:
-                    self._short(message)
-                case Leave.ASKED:
-                    pass
-
-    def _ask(self, purse: _Purse, message: Message, sender: Sender, amount: int) -> Leave:
-        if self._is_short(purse.cap, self._book_of(purse), amount):
-            return Leave.SHORT
-        purse.waiting.append((message, sender, amount))
-        self.wake()
-        return Leave.ASKED
+        purse.granted = stake.granted
+        self._serve(purse)
 
     @staticmethod
     def _is_short(cap: Cap, book: DayBook, amount: int) -> bool:

@@ -71,7 +71,7 @@ class Pacer:
     def withdraw(self, lane: Lane, message: Message) -> None:
         """*message*, of which *announce* was told, does not leave by *lane*."""
         lane.withdraw(message)
-        # What waits behind it would have been chosen when it left. If nothing else stands by, nothing comes back to that.
+        # What waits behind it would be chosen when it had left; when nothing else stands by, nothing else sees to that.
         self.touch(lane)
         self.look_again((lane.standby,))
 
