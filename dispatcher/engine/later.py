@@ -1,6 +1,6 @@
 """What waits until it is due: for seconds in memory, for longer in a topic, which outlives us and takes no memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
@@ -18,9 +18,20 @@ AT_ONCE = 200
 
 
 class Later:
-    """Keeps messages until they are due, in seconds of the epoch, or parks them by *outcomes*."""
+    """Keeps messages until they are due, in seconds of the epoch, or parks them by *outcomes*.
 
-    def __init__(self, priorities: Sequence[PriorityClass], repeats: Repeats, outcomes: Outcomes, clock: Clock) -> None:
+    *give_back* is called with those that are parked though they were charged to caps, for a sender that was lost since.
+    """
+
+    def __init__(
+        self,
+        priorities: Sequence[PriorityClass],
+        repeats: Repeats,
+        outcomes: Outcomes,
+        clock: Clock,
+        give_back: Callable[[Message], None],
+    ) -> None:
+        self._give_back = give_back
         self._priorities = priorities
         self._repeats = repeats
         self._outcomes = outcomes
@@ -49,6 +60,8 @@ class Later:
         self._park(message, HELD, self._clock.epoch())
 
     def _park(self, message: Message, tier: str, due: float, *, is_booked: bool = False) -> None:
+        if message.charged:
+            self._give_back(message)
         origin = message.origin
         first = message.first or Position(origin.topic, origin.partition, message.offset)
         self._repeats.park(message.job.id, first)

@@ -1,5 +1,6 @@
 """The life of one job, top to bottom: received, placed, sent when its turn comes, answered, concluded."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import cache
@@ -113,9 +114,9 @@ class Pipeline:
         )
         self.placement = Placement(fleet, self.hierarchy, self._pacer, rests=None if caps is None else caps.rests)
         self._repeats = Repeats(dedup_horizon)
-        self._later = Later(priorities, self._repeats, outcomes, clock)
-        self._retries = Retries(fleet, self.placement, self._later, outcomes, clock, random)
         give_back = _not_charged if caps is None else caps.give_back
+        self._later = Later(priorities, self._repeats, outcomes, clock, give_back)
+        self._retries = Retries(fleet, self.placement, self._later, outcomes, clock, random)
         self._returns = Returns(self._pacer, self.placement, self._retries, ledger, outcomes, clock, give_back)
         self.senders = Senders(
             self.hierarchy,
@@ -348,6 +349,8 @@ class Pipeline:
         """Set the gauges of what waits, where, and what is in flight."""
         now = self._clock.monotonic()
         waiting = dict.fromkeys(_REASONS, 0)
+        asked = [] if self.caps is None else self.caps.asked()
+        asked_of = Counter(message.lane.name for message in asked)
         for lane in self.hierarchy.lanes():
             metrics.LANE_WAITING.labels(lane.name).set(lane.queue.count + lane.prepared)
             depth = max(gate.model.depth(now) / gate.model.rate for gate in lane.queues)
@@ -355,9 +358,9 @@ class Pipeline:
             held = self.campaigns.held_in(lane)
             waiting["held"] += held
             reason = lane.waiting_at.reason if lane.waiting_at else "campaign"
-            waiting[reason] += lane.queue.count + lane.prepared - held
+            waiting[reason] += lane.queue.count + lane.prepared - held - asked_of[lane.name]
         if self.caps is not None:
-            waiting["cap"] = len(self.caps.shelf)
+            waiting["cap"] = len(self.caps.shelf) + len(asked)
         for reason, messages in waiting.items():
             metrics.WAITING.labels(reason).set(messages)
         for account, gate in self.hierarchy.concurrency.items():

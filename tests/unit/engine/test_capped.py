@@ -10,7 +10,9 @@ from dispatcher.delivery.request import Request
 from dispatcher.delivery.verdict import Answer, NoAnswer
 from dispatcher.domain.counts import Counts
 from dispatcher.domain.frequency import FrequencySettings
+from dispatcher.domain.message import Message
 from dispatcher.domain.sender_health import SenderHealth
+from dispatcher.telemetry import metrics
 from tests.unit.engine.stage import Stage, accepted, declined
 from tests.unit.engine.test_caps import NUMBER, fleet
 
@@ -18,6 +20,11 @@ from tests.unit.engine.test_caps import NUMBER, fleet
 MORNING = datetime(2026, 11, 24, 18, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 25, 8, tzinfo=UTC)
 TMOBILE = {"carrier": "tmobile"}
+
+
+def standing_by(stage: Stage) -> list[Message]:
+    """Return what is announced and waits for its turn."""
+    return [message for lane in stage.pipeline.hierarchy.lanes() for message in lane.ready]
 
 
 def receive(stage: Stage, count: int, **job: str) -> None:
@@ -137,6 +144,39 @@ def test_what_was_charged_for_a_day_and_did_not_leave_in_it_is_charged_anew() ->
     stage.run(60)
     assert {charge.day for result in stage.results for charge in result.charges or ()} == {"2026-11-25"}
     assert len(stage.sent) == 10
+
+
+def test_what_was_charged_and_is_parked_since_its_sender_was_lost_takes_nothing_of_the_cap() -> None:
+    stage = Stage(fleet(10), now=MORNING)
+    receive(stage, 40, pool="both")
+    stage.run(0.02)
+    now = stage.clock.monotonic()
+    placement = stage.pipeline.placement
+    assert any(message.charged for message in standing_by(stage))
+    placement.suspend(NUMBER, now + 10_000, now)
+    stage.obey("spring", state="paused")
+    stage.run(200)
+    assert stage.parked
+    placement.suspend(NUMBER, 0.0, stage.clock.monotonic())
+    receive(stage, 40, campaign="summer")
+    stage.run(60)
+    assert stage.senders().count(NUMBER) == 10
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0.5, 4), (5.0, 0)])
+def test_the_gauge_counts_who_waits_for_a_claim_and_who_for_what_comes_back(seconds: float, asked: int) -> None:
+    stage = Stage(fleet(1), twilio=lambda _: None, now=MORNING, claims=1.0)
+    receive(stage, 10)
+    stage.run(seconds)
+    stage.pipeline.measure()
+    counted = {
+        reason: metrics.registry.get_sample_value("dispatcher_waiting_messages", {"reason": reason}) or 0
+        for reason in ("cap", "campaign", "sender")
+    }
+    assert stage.caps is not None
+    assert len(stage.caps.asked()) == asked
+    assert counted["cap"] == (asked or 9)
+    assert sum(counted.values()) == (10 if asked else 9)
 
 
 def test_a_cancelled_campaign_gets_its_results_though_it_waits_for_a_cap() -> None:
