@@ -159,6 +159,12 @@ class Caps:
 
     def reserve(self, message: Message, sender: Sender) -> Leave:
         """Charge *message*, which is to leave by *sender*, to everything that caps it, or to nothing."""
+        leave = self._reserve(message, sender)
+        if leave is Leave.ASKED:
+            self.wake()
+        return leave
+
+    def _reserve(self, message: Message, sender: Sender) -> Leave:
         if message.charged:
             if self.is_charged_for(message, sender):
                 return Leave.GRANTED
@@ -179,7 +185,6 @@ class Caps:
             asked = _Asked(message, sender, tuple(needs))
             for purse, _ in needs:
                 purse.waiting.append(asked)
-            self.wake()
             return Leave.ASKED
         for purse, amount in needs:
             purse.open += amount
@@ -406,7 +411,7 @@ class Caps:
         for asked in [*purse.waiting]:
             for needed, _ in asked.needs:
                 needed.waiting.remove(asked)
-            match self.reserve(asked.message, asked.sender):
+            match self._reserve(asked.message, asked.sender):
                 case Leave.GRANTED:
                     self._granted(asked.message)
                 case Leave.SHORT:
@@ -436,6 +441,7 @@ class Caps:
         purse.unread = False
         purse.granted = stake.granted
         self._serve(purse)
+        self.wake()
 
     @staticmethod
     def _is_short(cap: Cap, book: DayBook, amount: int) -> bool:

@@ -391,6 +391,23 @@ def test_what_is_needed_of_one_cap_is_kept_while_another_is_asked() -> None:
     assert not purse.caps.asked()
 
 
+def test_who_waits_for_a_claim_that_is_not_read_yet_wakes_nobody_meanwhile() -> None:
+    """It waits at the purse of another cap, too, of which nothing is claimed."""
+    purse = Purse(10, daily=100)
+    first, second = purse.message(0), purse.message(1)
+    purse.reserve(first)
+    purse.read(*purse.caps.claims())
+    woken: list[None] = []
+    purse.caps.wake = lambda: woken.append(None)
+    assert purse.reserve(second) is Leave.ASKED
+    claims = purse.caps.claims()
+    assert len(woken) == len(claims) == 1
+    assert not purse.caps.claims()
+    assert len(woken) == 1
+    purse.read(*claims)
+    assert purse.granted == [first, second]
+
+
 def test_nothing_is_claimed_of_one_cap_where_another_is_spent() -> None:
     purse = Purse(1, daily=5)
     first, second = purse.message(0), purse.message(1)
