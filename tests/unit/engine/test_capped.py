@@ -1,19 +1,24 @@
 """What a day cap does to messages on their way: who waits, who goes by another sender, and when they go."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dispatcher.delivery.request import Request
 from dispatcher.delivery.verdict import Answer, NoAnswer
+from dispatcher.domain.claims import Claim
 from dispatcher.domain.counts import Counts
 from dispatcher.domain.frequency import FrequencySettings
 from dispatcher.domain.message import Message
 from dispatcher.domain.sender_health import SenderHealth
 from dispatcher.telemetry import metrics
-from tests.unit.engine.stage import Stage, accepted, declined
+from tests.unit.engine.stage import TOO_MANY, Stage, accepted, declined
 from tests.unit.engine.test_caps import NUMBER, fleet
 
 # 10:00 in California, and the midnight after.
@@ -56,6 +61,73 @@ def test_nobody_is_left_standing_however_long_a_claim_takes(cap: int, seconds: f
     stage.run(120)
     assert len(stage.sent) == min(cap, 25)
     assert len(stage.parked) == 25 - len(stage.sent)
+
+
+def moody(random: Random) -> Callable[[Request], Answer | NoAnswer]:
+    """Return a Twilio that declines some, has too many of some, and is silent about some."""
+    p_declined, p_throttled, p_silent = (random.choice([0.0, p]) for p in (0.4, 0.1, 0.1))
+
+    def reply(request: Request) -> Answer | NoAnswer:
+        if random.random() < p_declined:
+            return declined(21610)
+        if random.random() < p_throttled:
+            return TOO_MANY
+        return NoAnswer("the connection broke") if random.random() < p_silent else accepted(request)
+
+    return reply
+
+
+def another_claims(stage: Stage, seq: int, cap: str, want: int) -> None:
+    assert stage.caps is not None
+    limit = stage.caps.rules.caps[cap].limit
+    claim = Claim(cap=cap, day="2026-11-24", limit=limit, index=1, epoch=0, seq=seq, want=want, spent=0, results=0)
+    stage.caps.heard(1_000_000 + seq, claim)
+
+
+def used(stage: Stage) -> Counter[str]:
+    """Return how much of each cap those took that Twilio has, or may have."""
+    found = Counter[str]()
+    for result in stage.results:
+        for charge in result.charges or () if result.status in {"accepted", "unknown"} else ():
+            found[charge.cap] += charge.amount
+    return found
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_everybody_leaves_or_waits_for_tomorrow_whatever_happens_on_the_way(seed: int) -> None:
+    random = Random(seed)
+    stage = Stage(
+        fleet(random.randint(1, 60), daily=random.choice([None, random.randint(1, 60)])),
+        now=MORNING,
+        twilio=moody(random),
+        claims=random.choice([0.01, 0.1, 0.5, 2.5]),
+        journal=random.choice([0.0, 0.02, 0.5]),
+        latency=random.choice([0.05, 0.5, 2.0]),
+    )
+    assert stage.caps is not None
+    limits = {name: cap.limit for name, cap in stage.caps.rules.caps.items()}
+    received = 0
+    for step in range(random.randint(1, 5)):
+        received += (some := random.randint(1, 40))
+        pool, carrier = random.choice(["all", "all", "both"]), random.choice(["tmobile", "att"])
+        receive(stage, some, pool=pool, carrier=carrier)
+        stage.run(random.choice([0.0, 0.05, 0.3, 2.0]))
+        if random.random() < 0.2:
+            now = stage.clock.monotonic()
+            stage.pipeline.placement.suspend(NUMBER, now + random.choice([0.2, 5.0]), now)
+        if random.random() < 0.5:
+            another_claims(stage, 1 + step, random.choice([*limits]), random.randint(0, 40))
+    for name in limits:
+        another_claims(stage, 100, name, 0)
+    for _ in range(40):
+        stage.run(31)
+        for doubt in stage.pipeline.doubts.due():
+            stage.pipeline.doubts.not_found(doubt)
+    assert len(stage.results) + len(stage.in_tiers) == received
+    assert all(used(stage)[name] <= limit for name, limit in limits.items())
+    # Nobody was put off while anything was left.
+    assert not stage.in_tiers or any(used(stage)[name] == limit for name, limit in limits.items())
 
 
 def test_other_carriers_and_other_senders_are_not_held_up() -> None:
