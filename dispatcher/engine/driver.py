@@ -16,7 +16,7 @@ ROUNDING = 0.0005
 class Driver:
     """Calls `Pipeline.run` when it is due, once a tick at most; `wake` it after anything that may have changed when.
 
-    After what came for many messages together have it `catch_up`: what may leave then need not wait for the tick's end.
+    After what lets many messages leave together have it `catch_up`: they need not wait for the tick's end.
     """
 
     def __init__(self, pipeline: Pipeline, clock: Clock) -> None:
@@ -40,8 +40,8 @@ class Driver:
         self._timer = self._loop.call_later(delay + ROUNDING if delay > 0 else 0.0, self._tick)
 
     def catch_up(self) -> None:
-        """Let leave now what may."""
-        if self._pipeline.next_due() <= self._clock.monotonic():
+        """Let leave now what has just been let go; what only fell due since the last run keeps to its tick."""
+        if self._pipeline.next_due() <= self._ran_at:
             if self._timer is not None:
                 self._timer.cancel()
             self._tick()

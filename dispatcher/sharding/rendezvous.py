@@ -26,7 +26,9 @@ class Ranking:
     """The order in which each recipient prefers *names*; a name's share of first places goes by its weight."""
 
     def __init__(self, names: Sequence[str], weights: Sequence[float]) -> None:
-        self._draws = [(_hash(name.encode()) | 1, 1 / weight) for name, weight in zip(names, weights, strict=True)]
+        self._seeds = [_hash(name.encode()) | 1 for name in names]
+        # None where all weigh alike: then the draws stand in the order of their scores.
+        self._rarities = [1 / weight for weight in weights] if len(set(weights)) > 1 else None
         self._best_of_slot = lru_cache(maxsize=SLOTS)(self._best)
         self._groups = _Group(b"", names, weights, range(len(names))) if len(names) > MOST_ONE_BY_ONE else None
         self._drawn = lru_cache(maxsize=SLOTS)(self._draw)
@@ -38,7 +40,7 @@ class Ranking:
 
     def others(self, recipient: str) -> tuple[int, ...]:
         """Return the indices that come after the best ones; they are worked out each time."""
-        if len(self._draws) <= CHOICES:
+        if len(self._seeds) <= CHOICES:
             return ()
         best = set(self.best(recipient))
         return tuple(index for index in self._rank(_slot(recipient)) if index not in best)
@@ -63,12 +65,14 @@ class Ranking:
         return self._groups.draw(slot.to_bytes(2, "big") + bytes([number]))
 
     def _rank(self, slot: int) -> tuple[int, ...]:
-        if len(self._draws) == 1:
+        if len(self._seeds) == 1:
             return (0,)
         # One hash a slot and one a name, multiplied: a hash for each pair takes four times as long, and a new
         # campaign's recipients touch every slot. The product's upper bits are uniform, and independent between names.
         hashed = _hash(slot.to_bytes(2, "big"))
-        scores = [log(((hashed * seed & _ALL_ONES) + 0.5) / _SPAN) * rarity for seed, rarity in self._draws]
+        scores: list[int] | list[float] = [hashed * seed & _ALL_ONES for seed in self._seeds]
+        if self._rarities is not None:
+            scores = [log((drawn + 0.5) / _SPAN) * rarity for drawn, rarity in zip(scores, self._rarities, strict=True)]
         return tuple(sorted(range(len(scores)), key=scores.__getitem__, reverse=True))
 
 

@@ -152,8 +152,13 @@ def test_catching_up_runs_at_once_whatever_ran_lately(
     assert [timer.delay for timer in loop.armed] == [pytest.approx(7.0, abs=2 * ROUNDING)]
 
 
-def test_catching_up_with_nothing_due_arms_the_timer(driver: Driver, loop: Loop, pipe: Pipe) -> None:
-    pipe.due = 1000.003
+@pytest.mark.parametrize("since", [0.001, 0.003])
+def test_what_falls_due_by_itself_keeps_to_the_tick_when_others_catch_up(
+    driver: Driver, loop: Loop, pipe: Pipe, clock: FakeClock, since: float
+) -> None:
+    driver._tick()
+    clock.advance(0.003)
+    pipe.due = 1000.0 + since
     driver.catch_up()
-    assert not pipe.runs
-    assert [timer.delay for timer in loop.armed] == [pytest.approx(0.003, abs=2 * ROUNDING)]
+    assert pipe.runs == 1
+    assert [timer.delay for timer in loop.armed] == [pytest.approx(TICK - 0.003, abs=2 * ROUNDING)]

@@ -28,6 +28,18 @@ def first_of(ranking: Ranking, recipient: str) -> int:
     return next(iter(ranking.best(recipient)))
 
 
+@given(names, recipients)
+def test_who_weighs_alike_is_ranked_as_if_weighed(names: list[str], recipient: str) -> None:
+    """Equal weights are not weighed; a last name that is all but weightless has the others weighed, and comes last."""
+    alike = Ranking(names, [3.0] * len(names))
+    weighed = Ranking([*names, "last"], [3.0] * len(names) + [1e-12])
+    assert [*weighed.best(recipient), *weighed.others(recipient)] == [
+        *alike.best(recipient),
+        *alike.others(recipient),
+        len(names),
+    ]
+
+
 @pytest.mark.parametrize(
     "weights",
     [(1, 1), (100, 3), (100, 100, 3, 3, 75, 10), (1,), (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11), (*range(1, 50),) * 2],
