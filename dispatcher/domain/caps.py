@@ -111,6 +111,11 @@ class CapRules:
         """Say whether the cap with this name counts segments."""
         return cap in self.caps and self.caps[cap].unit == "segments"
 
+    def allow_more_than(self, former: "CapRules") -> bool:
+        """Say whether some cap is higher than it was by the *former* rules, or gone."""
+        caps = self.caps
+        return any(name not in caps or caps[name].limit > cap.limit for name, cap in former.caps.items())
+
     def tmobile_cap(self, sender: str) -> Cap | None:
         """Return the cap of the brand behind the number *sender*; None where it has none."""
         return self._brands.get(sender)

@@ -294,8 +294,12 @@ class Pipeline:
         self._retries.adopt(fleet)
         self.senders.adopt(fleet.senders, settings.feedback.queue_delay)
         self._returns.refuse_stranded(self.placement.place_anew(gone, now))
-        for message in self.caps.adopt(CapRules(fleet)) if self.caps is not None else ():
-            self._place(message)
+        if self.caps is not None:
+            rules = CapRules(fleet)
+            if rules.allow_more_than(self.caps.rules):
+                self.room.recall()  # who was put off until tomorrow may go today
+            for message in self.caps.adopt(rules):
+                self._place(message)
         for measured in (metrics.LANE_WAITING, metrics.QUEUE_SECONDS, metrics.IN_FLIGHT, metrics.CONCURRENCY):
             measured.clear()  # of what is no more
 
@@ -479,7 +483,8 @@ class Pipeline:
         for message in again:
             self._place(message)
         for message, until, reason in put_off:
-            self._put_off(message, Postponed(until, reason))
+            _postponed(reason).inc()
+            self._later.wait(message, until, is_booked=True)
 
     def _admit_charged(self, message: Message, now: float) -> bool:
         assert self.caps is not None  # noqa: S101 - as above

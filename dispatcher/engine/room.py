@@ -83,9 +83,13 @@ class Room:
             del self._turns[lane]  # the last of them is back
         elif now >= self._calm_until:
             self._calm_until = now + CALM
-            self.called_back = self._clock.epoch()
-            self._turns.clear()
-            self._call_back(TIERS.keys(), self.called_back)
+            self.recall()
+
+    def recall(self) -> None:
+        """What is parked with an appointment may have its turn earlier: have it come back."""
+        self.called_back = self._clock.epoch()
+        self._turns.clear()
+        self._call_back(TIERS.keys(), self.called_back)
 
     @property
     def has_parked(self) -> bool:

@@ -52,6 +52,18 @@ def test_as_much_as_the_cap_leaves_today_and_the_rest_when_the_next_day_begins()
     assert Counter(result.status for result in stage.results) == {"accepted": 25}
 
 
+@pytest.mark.parametrize(("limit", "sent"), [(12, 12), (18, 18), (40, 25), (10, 10)])
+def test_who_was_put_off_goes_the_same_day_once_the_cap_is_raised(limit: int, sent: int) -> None:
+    stage = Stage(fleet(10), now=MORNING)
+    receive(stage, 25)
+    stage.run(60)
+    stage.adopt(fleet(limit))
+    stage.run(60)
+    assert len(stage.sent) == sent
+    stage.run(3 * 24 * 3600)
+    assert Counter(result.status for result in stage.results) == {"accepted": 25}
+
+
 @pytest.mark.parametrize("seconds", [0.01, 0.2])
 @pytest.mark.parametrize("cap", [1, 4, 8, 10, 15, 20, 26])
 def test_nobody_is_left_standing_however_long_a_claim_takes(cap: int, seconds: float) -> None:
