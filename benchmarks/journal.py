@@ -63,7 +63,7 @@ class NoLedger(Ledger):
         super().__init__(*arguments, **named)
         self._handed: list[Message] = []
 
-    def intend(self, message: Message, intent: Intent) -> None:  # noqa: ARG002 - a ledger's signature
+    def intend(self, message: Message, intent: Intent, ahead: float = 0.0) -> None:  # noqa: ARG002 - a ledger's signature
         """Let *message* go, though not before the loop's next turn: the pipeline is not re-entered."""
         if not self._handed:
             asyncio.get_running_loop().call_later(self.pause, self._hand_all_back)

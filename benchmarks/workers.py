@@ -22,7 +22,7 @@ import psutil
 from benchmarks import bounds, report
 from benchmarks.cage import Cage, NoCageError, cage
 from benchmarks.stage import Process, cpu_seconds
-from benchmarks.throughput import MESSAGES, progress, unlimited_stage
+from benchmarks.throughput import progress, unlimited_stage
 from dispatcher.broker.local_kafka import LocalKafka
 
 WORKERS: Final = (1, 2, 4)
@@ -30,6 +30,10 @@ RUNS: Final = 3
 SHARE: Final = 0.2
 # Of each worker, so that what one does at once does not shrink with their number: it is cheaper in large batches.
 IN_FLIGHT_EACH: Final = 200
+# What is dispatched before all have begun and are in their cells, what is measured, and as much again: nobody runs out.
+BEFORE: Final = 12_000
+MEASURED: Final = 24_000
+BACKLOG: Final = 120_000
 # Of what one worker does, two do so much, or more; and of what two strangers do.
 GROWTH: Final = 1.7
 AS_MUCH: Final = 0.9
@@ -92,7 +96,7 @@ async def run_once(
 
     They begin when all *others* do.
     """
-    async with unlimited_stage(folder, kafka.address, IN_FLIGHT_EACH * workers) as stage:
+    async with unlimited_stage(folder, kafka.address, IN_FLIGHT_EACH * workers, messages=BACKLOG) as stage:
         if others is not None:
             await others.wait()
         simulator = await stage.start_simulator()
@@ -102,8 +106,7 @@ async def run_once(
         if cells is not None:
             for pid in crew:
                 cells.hold(pid)
-        # From when all have begun and are in their cells, until the first of them might run out of messages.
-        first = await progress(stage, MESSAGES // 5)
+        first = await progress(stage, BEFORE)
         parts = {
             "workers": crew,
             "supervisor": [started.pid] if supervised else [],
@@ -111,7 +114,7 @@ async def run_once(
             "Kafka": [kafka.pid or 0],
         }
         before = {part: sum(map(cpu_seconds, pids)) for part, pids in parts.items()}
-        last = await progress(stage, MESSAGES * 3 // 5)
+        last = await progress(stage, first[1] + MEASURED)
         spent = {part: sum(map(cpu_seconds, pids)) - before[part] for part, pids in parts.items()}
         await started.stop()
     count, seconds = last[1] - first[1], last[0] - first[0]

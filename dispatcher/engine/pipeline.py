@@ -504,7 +504,8 @@ class Pipeline:
         at = self._clock.epoch()
         sender, attempt, first, charges = lane.sender.number, message.attempts, message.first, message.charged
         intent = Intent(origin.topic, origin.partition, message.offset, job.id, attempt, sender, at, first, charges)
-        self._ledger.intend(message, intent)
+        # Others of its lane that are announced leave before it, at the lane's rate.
+        self._ledger.intend(message, intent, (lane.prepared_cost - message.cost) / lane.rate)
 
     def intended(self, messages: list[Message]) -> None:
         """The intents of *messages* are safe: they may leave, if they are still ours and their sender may send."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from dispatcher.delivery.ledger import MOST_INHERITED, MOST_TRIED, TICK, Ledger
+from dispatcher.delivery.ledger import IN_TIME, MOST_INHERITED, MOST_TRIED, TICK, Ledger
 from dispatcher.domain.journal import Intent, Page, Tried, decode_page, open_intents, tried_before
 from dispatcher.domain.message import JournalPage, Message
 from dispatcher.domain.outcome import Attempt
@@ -87,11 +87,11 @@ class Office:
                 self._end += 1
                 future.set_result(type("Metadata", (), {"offset": self._end})())
 
-    def intend(self, offset: int, partition: int = 0) -> Message:
+    def intend(self, offset: int, partition: int = 0, *, ahead: float = 0.0) -> Message:
         message = make_message(offset=offset)
         message.origin = self.desks[partition]
         intent = Intent("campaign.jobs", partition, offset, message.job.id, 1, "72345", 1.0)
-        self.ledger.intend(message, intent)
+        self.ledger.intend(message, intent, ahead)
         return message
 
     async def retry(self) -> None:
@@ -139,6 +139,46 @@ async def test_what_comes_while_a_page_is_on_its_way_shares_the_next(office: Off
     office.acknowledge()
     await office.tick()
     assert [intent.offset for intent in office.producer.pages[1][1].intents] == [2, 3, 4]
+
+
+@pytest.mark.parametrize("ahead", [0.030, 0.040, 0.1])
+async def test_what_is_announced_ahead_waits_for_more_and_is_written_in_time(office: Office, ahead: float) -> None:
+    began = office.clock.monotonic()
+    office.intend(1, ahead=ahead)
+    while not office.producer.pages:
+        office.intend(len(office.ledger._book.messages) + 1, ahead=ahead)
+        await office.tick()
+    left = began + ahead - office.clock.monotonic()
+    assert IN_TIME - 2 * TICK <= left <= IN_TIME
+    assert len(office.producer.pages[0][1].intents) > (ahead - IN_TIME) / TICK
+
+
+async def test_what_is_wanted_at_once_takes_what_waits_along(office: Office) -> None:
+    office.intend(1, ahead=1.0)
+    await office.tick()
+    assert not office.producer.pages
+    office.intend(2)
+    await office.tick()
+    assert [intent.offset for intent in office.producer.pages[0][1].intents] == [1, 2]
+    office.acknowledge()
+    office.intend(3, ahead=1.0)
+    await office.tick()
+    assert len(office.producer.pages) == 1, "nobody wants that one yet"
+
+
+@pytest.mark.parametrize("how", ["void", "failure"])
+async def test_what_was_taken_back_or_not_taken_waits_for_nobody(office: Office, how: str) -> None:
+    message = office.intend(1, ahead=1.0)
+    if how == "void":
+        office.ledger.void(message)
+    else:
+        office.intend(2)
+        office.producer.refuse = KafkaConnectionError()
+        await office.tick()
+        await office.retry()
+    await office.tick()
+    [(_, page, _)] = office.producer.pages
+    assert 1 in [intent.offset for intent in page.intents]
 
 
 async def test_jobs_of_all_partitions_stand_in_one_book(office: Office) -> None:

@@ -84,11 +84,13 @@ class _Journal:
 
     def __init__(self) -> None:
         self.intents: list[Intent] = []
+        self.aheads: list[float] = []
         self.unsafe: list[Message] = []
         self.voided: list[int] = []
 
-    def intend(self, message: Message, intent: Intent) -> None:
+    def intend(self, message: Message, intent: Intent, ahead: float) -> None:
         self.intents.append(intent)
+        self.aheads.append(ahead)
         self.unsafe.append(message)
 
     def void(self, message: Message) -> None:

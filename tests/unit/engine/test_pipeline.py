@@ -506,6 +506,15 @@ def test_a_429_needs_no_second_intent_and_another_sender_does() -> None:
     assert stage.journal.voided == [offset]
 
 
+def test_the_journal_is_told_when_a_message_that_is_announced_ahead_will_leave() -> None:
+    """By the lane's rate, after those that are announced before it."""
+    stage = Stage(one_sender(100), journal=inf)
+    for _ in range(8):
+        stage.receive()
+    stage.run()
+    assert stage.journal.aheads == pytest.approx([0.0, 0.01, 0.02, 0.03, 0.04], rel=0.02)
+
+
 def test_what_was_announced_and_did_not_leave_is_taken_back() -> None:
     stage = Stage(one_sender(1), twilio=lambda _: None, journal=0.01)
     for _ in range(5):
