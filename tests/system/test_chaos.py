@@ -165,7 +165,9 @@ async def test_a_worker_dies_at_an_edge_of_the_protocol(
     broker: LocalKafka, tmp_path: Path, edge: str, in_doubt: str
 ) -> None:
     rng = random.Random(edge)
-    call = rng.randint(2, 4) if edge.startswith("commit") else rng.randint(50, 400)
+    # A page of the journal takes along what 20 ms and more bring.
+    pages = {"announced": rng.randint(20, 120)}
+    call = rng.randint(2, 4) if edge.startswith("commit") else pages.get(edge, rng.randint(50, 400))
     async with chaos(tmp_path, broker, in_doubt=in_doubt) as stage:
         ids = await publish(stage, 1500)
         doomed = await hire(stage, "doomed", edge=edge, call=call, ready=False)
