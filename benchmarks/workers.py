@@ -21,16 +21,18 @@ import psutil
 
 from benchmarks import bounds, report
 from benchmarks.cage import Cage, NoCageError, cage
-from benchmarks.stage import Process, cpu_seconds
+from benchmarks.stage import Process, cpu_seconds, job
 from benchmarks.throughput import progress, unlimited_stage
 from dispatcher.broker.local_kafka import LocalKafka
 
 WORKERS: Final = (1, 2, 4)
-RUNS: Final = 3
+RUNS: Final = 2
 SHARE: Final = 0.2
 # Of each worker, so that what one does at once does not shrink with their number: it is cheaper in large batches.
 IN_FLIGHT_EACH: Final = 200
-# What is dispatched before all have begun and are in their cells, what is measured, and as much again: nobody runs out.
+# Seconds until every worker has its partitions; then what is dispatched before it is measured, what is, and more than
+# that again: nobody runs out.
+SETTLED: Final = 8.0
 BEFORE: Final = 12_000
 MEASURED: Final = 24_000
 BACKLOG: Final = 120_000
@@ -94,11 +96,10 @@ async def run_once(
 ) -> Run:
     """Return messages a second of so many *workers*, in *cells*, and the cores that each part kept busy meanwhile.
 
-    They begin when all *others* do.
+    They begin when all *others* do. The backlog comes once the group has settled: whoever joins later would have jobs
+    that were read already be read again.
     """
-    async with unlimited_stage(folder, kafka.address, IN_FLIGHT_EACH * workers, messages=BACKLOG) as stage:
-        if others is not None:
-            await others.wait()
+    async with unlimited_stage(folder, kafka.address, IN_FLIGHT_EACH * workers, messages=0) as stage:
         simulator = await stage.start_simulator()
         started = await stage.start_worker(workers=workers)
         supervised = _supervised(started)
@@ -106,6 +107,10 @@ async def run_once(
         if cells is not None:
             for pid in crew:
                 cells.hold(pid)
+        await asyncio.sleep(SETTLED)
+        if others is not None:
+            await others.wait()
+        await stage.publish(job("bench", row, "marketing") for row in range(BACKLOG))
         first = await progress(stage, BEFORE)
         parts = {
             "workers": crew,
