@@ -57,8 +57,8 @@ async def run_worker(
     """Dispatch until *stop* is set; then let what is in flight come back, commit, and leave the group.
 
     The metrics are shown at the socket *page*, without one at `metrics.listen`. With *live*, which said *settings*, the
-    worker follows what its file says. *watch* is handed the pipeline before
-    anything leaves, to look into it and no more.
+    worker follows what its file says. *watch* is handed the pipeline before anything leaves, to look into it and no
+    more.
     """
     listen = page or settings.metrics
     kafka, topics = settings.kafka, settings.topics

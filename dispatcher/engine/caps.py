@@ -6,9 +6,7 @@ spent, and nothing of a day is lost with a worker or counted twice. What a purse
 (`pacing.cap_book`), where what is not needed goes back.
 """
 
-from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 import structlog
@@ -17,9 +15,10 @@ from dispatcher.clock import Clock
 from dispatcher.domain.caps import Cap, CapRules, Charge, Day
 from dispatcher.domain.claims import CapRecord, Claim, Closed
 from dispatcher.domain.fleet import Sender
-from dispatcher.domain.message import Message, Origin
+from dispatcher.domain.message import Message
 from dispatcher.domain.outcome import Status
 from dispatcher.domain.sender_health import COUNT_SPAN, SenderHealth
+from dispatcher.engine.purse import Asked, Purse
 from dispatcher.engine.shelf import Shelf
 from dispatcher.pacing.cap_book import CapBook, DayBook
 
@@ -40,71 +39,6 @@ class Leave(Enum):
     GRANTED = "it may"
     ASKED = "its purse has too little; more was claimed, and `granted` or `short` is called with it"
     SHORT = "nothing is left for it now"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """*message*, which is to leave by *sender*, waits at each purse that it *needs* something of."""
-
-    message: Message
-    sender: Sender
-    needs: "tuple[tuple[_Purse, int], ...]"
-
-    def of(self, purse: "_Purse") -> int:
-        """Return how much it needs of *purse*."""
-        return sum(amount for one, amount in self.needs if one is purse)
-
-
-class _Purse:
-    """What one partition index may send of one day of a cap.
-
-    *granted* by the book; *open* is charged for messages whose results are not safe yet, *spent* for those whose are.
-    *concluded* are those that have a result on its way; *waiting* is who has too little, here or at another.
-    """
-
-    __slots__ = (
-        "cap",
-        "concluded",
-        "day",
-        "granted",
-        "index",
-        "noted",
-        "noted_at",
-        "open",
-        "seq",
-        "spent",
-        "unread",
-        "waiting",
-    )
-
-    def __init__(self, cap: Cap, day: str, index: int) -> None:
-        self.cap = cap
-        self.day = day
-        self.index = index
-        self.granted = 0
-        self.open = 0
-        self.spent = 0
-        self.concluded: deque[tuple[Origin, int, int]] = deque()
-        self.waiting: list[_Asked] = []
-        self.seq = 0
-        self.unread = False
-        self.noted = 0
-        self.noted_at = 0.0
-
-    @property
-    def free(self) -> int:
-        """How much is left in it."""
-        return self.granted - self.open - self.spent
-
-    def sweep(self) -> None:
-        """Count as spent what has a safe result by now."""
-        for _ in range(len(self.concluded)):
-            origin, offset, amount = self.concluded.popleft()
-            if origin.is_settled(offset):
-                self.open -= amount
-                self.spent += amount
-            else:
-                self.concluded.append((origin, offset, amount))
 
 
 class Caps:
@@ -134,7 +68,7 @@ class Caps:
         self._granted: Callable[[Message], None] = _nobody
         self._short: Callable[[Message], None] = _nobody
         self._epoch = -1
-        self._purses: dict[tuple[str, str, int], _Purse] = {}
+        self._purses: dict[tuple[str, str, int], Purse] = {}
         self._days: dict[str, Day] = {}
         self._inherited: dict[tuple[str, int, int], tuple[Charge, ...]] = {}
         self._closings: list[Closed] = []
@@ -169,7 +103,7 @@ class Caps:
             if self.is_charged_for(message, sender):
                 return Leave.GRANTED
             self.give_back(message)
-        needs: list[tuple[_Purse, int]] = []
+        needs: list[tuple[Purse, int]] = []
         has_enough = True
         for cap, amount in self.rules.of(sender.number, message.job, message.cost):
             day = self._day(cap)
@@ -182,7 +116,7 @@ class Caps:
                 has_enough = False
             needs.append((purse, amount))
         if not has_enough:
-            asked = _Asked(message, sender, tuple(needs))
+            asked = Asked(message, sender, tuple(needs))
             for purse, _ in needs:
                 purse.waiting.append(asked)
             return Leave.ASKED
@@ -376,7 +310,7 @@ class Caps:
         claims = [claim for purse in [*self._purses.values()] if (claim := self._claim(purse, now)) is not None]
         return [*closings, *claims]
 
-    def _claim(self, purse: _Purse, now: float) -> Claim | None:
+    def _claim(self, purse: Purse, now: float) -> Claim | None:
         if purse.unread:
             return None
         purse.sweep()
@@ -406,7 +340,7 @@ class Caps:
             results=self._results_end(purse.index),
         )
 
-    def _serve(self, purse: _Purse) -> None:
+    def _serve(self, purse: Purse) -> None:
         """Let those that wait at *purse* go for which there is enough, and tell those for which nothing is left."""
         for asked in [*purse.waiting]:
             for needed, _ in asked.needs:
@@ -419,7 +353,7 @@ class Caps:
                 case Leave.ASKED:
                     pass
 
-    def _wants(self, purse: _Purse) -> int:
+    def _wants(self, purse: Purse) -> int:
         """Return how much *purse* wants to hold in all."""
         book = self._book_of(purse)
         lacks = sum(asked.of(purse) for asked in purse.waiting) - purse.free
@@ -447,16 +381,16 @@ class Caps:
     def _is_short(cap: Cap, book: DayBook, amount: int) -> bool:
         return book.is_closed or (book.is_scarce and cap.limit - book.granted < amount)
 
-    def _is_needed(self, purse: _Purse) -> bool:
+    def _is_needed(self, purse: Purse) -> bool:
         return bool(purse.waiting) or self._book_of(purse).is_scarce
 
-    def _book_of(self, purse: _Purse) -> DayBook:
+    def _book_of(self, purse: Purse) -> DayBook:
         return self.book.day(purse.cap.name, purse.day)
 
-    def _purse(self, cap: Cap, day: str, index: int) -> _Purse:
+    def _purse(self, cap: Cap, day: str, index: int) -> Purse:
         purse = self._purses.get((cap.name, day, index))
         if purse is None:
-            purse = self._purses[cap.name, day, index] = _Purse(cap, day, index)
+            purse = self._purses[cap.name, day, index] = Purse(cap, day, index)
         return purse
 
     def _day(self, cap: Cap) -> Day:

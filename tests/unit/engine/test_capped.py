@@ -52,8 +52,8 @@ def test_as_much_as_the_cap_leaves_today_and_the_rest_when_the_next_day_begins()
     assert Counter(result.status for result in stage.results) == {"accepted": 25}
 
 
-@pytest.mark.parametrize(("limit", "sent"), [(12, 12), (18, 18), (40, 25), (10, 10)])
-def test_who_was_put_off_goes_the_same_day_once_the_cap_is_raised(limit: int, sent: int) -> None:
+@pytest.mark.parametrize(("limit", "sent"), [(12, 12), (18, 18), (40, 25), (None, 25), (10, 10)])
+def test_who_was_put_off_goes_the_same_day_once_the_cap_is_raised(limit: int | None, sent: int) -> None:
     stage = Stage(fleet(10), now=MORNING)
     receive(stage, 25)
     stage.run(60)
