@@ -3,7 +3,6 @@
 import signal
 import sys
 
-from dispatcher.cli.root import app
 from dispatcher.domain.errors import ConfigError, DispatcherError
 
 BUG = 1
@@ -16,6 +15,8 @@ def main() -> None:
     # Until a command takes the signals over, SIGTERM ends it as Ctrl-C does: with its clean-up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        from dispatcher.cli.root import app  # noqa: PLC0415 - a Ctrl-C may come while it is read
+
         app(prog_name="dispatcher")
     except ConfigError as error:
         # Each line says its place, as compilers do, so that editors jump there.

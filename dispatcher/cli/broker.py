@@ -27,8 +27,8 @@ def broker(
     if not jars.are_fetched():
         typer.echo(f"Fetching Apache Kafka {jars.VERSION} with Maven, once ...", err=True)
     with LocalKafka(port=port, data_dir=data) as kafka:
-        typer.echo(f"Kafka {jars.VERSION} answers at {kafka.address}; Ctrl-C ends it.")
         try:
+            typer.echo(f"Kafka {jars.VERSION} answers at {kafka.address}; Ctrl-C ends it.")
             kafka.wait()
         except KeyboardInterrupt:
             typer.echo("Stopping Kafka ...", err=True)

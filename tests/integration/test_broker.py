@@ -84,6 +84,25 @@ def test_the_command_says_when_it_is_ready_and_ends_with_its_kafka(tmp_path: Pat
         assert list(tmp_path.iterdir()) == []
 
 
+def test_a_signal_that_comes_with_the_word_that_it_is_ready_stops_it_too(tmp_path: Path) -> None:
+    script = """
+import os, signal, typer
+from dispatcher import __main__ as program
+say = typer.echo
+def say_and_signal(words, err=False):
+    say(words, err=err)
+    if "answers" in words:
+        os.kill(os.getpid(), signal.SIGTERM)
+typer.echo = say_and_signal
+program.main()
+"""
+    with started(tmp_path, free_port(), "-c", script) as command:
+        output, errors = command.communicate(timeout=60)
+        assert (command.returncode, errors) == (0, "Stopping Kafka ...\n")
+        assert output.endswith("; Ctrl-C ends it.\n")
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_the_command_refuses_a_port_where_a_kafka_is(tmp_path: Path, kafka: str) -> None:
     with started(tmp_path, int(kafka.split(":")[1])) as command:
         output, errors = command.communicate(timeout=30)
@@ -115,9 +134,9 @@ def kafka_of(command: subprocess.Popen[str]) -> psutil.Process:
     return next(child for child in children if "kafka.Kafka" in child.cmdline())
 
 
-def started(temporary: Path, port: int) -> subprocess.Popen[str]:
+def started(temporary: Path, port: int, *program: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "dispatcher", "broker", "--port", str(port)],
+        [sys.executable, *(program or ("-m", "dispatcher")), "broker", "--port", str(port)],
         env=os.environ | {"TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

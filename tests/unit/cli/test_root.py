@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dispatcher import __main__ as program
+from dispatcher.cli import root
 from dispatcher.cli.root import COMMANDS, GROUPS, app
 from dispatcher.domain.errors import ConfigError, DispatcherError, Mistake
 
@@ -39,7 +40,7 @@ def end_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     def command(**_options: object) -> None:
         raise error
 
-    monkeypatch.setattr(program, "app", command)
+    monkeypatch.setattr(root, "app", command)
     # The handler is this process's own, so pytest's.
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as leaving:
@@ -70,7 +71,7 @@ def test_the_version_is_the_packages() -> None:
 
 
 def test_help_waits_for_no_heavy_library() -> None:
-    script = "import sys, dispatcher.__main__; print(*sys.modules)"
+    script = "import sys, dispatcher.cli.root; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     heavy = {"aiohttp", "aiokafka", "pydantic", "rich", "ruamel", "structlog", "twilio", "uvloop"}
     assert heavy & set(done.stdout.split()) == set()
@@ -102,13 +103,30 @@ def test_ctrl_c_leaves_without_a_word(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_commands_are_read_ends_it_without_a_word(number: signal.Signals) -> None:
+    script = f"""
+import os, sys
+from dispatcher import __main__ as program
+class Signal:
+    def find_spec(self, name, path, target=None):
+        if name == "dispatcher.cli.root":
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Signal())
+program.main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_a_bug_shows_where_it_is_but_no_values() -> None:
     script = """
 from dispatcher import __main__ as program
+from dispatcher.cli import root
 def command(**_options):
     token = "".join(["s3", "cret"])
     return {}[len(token)]
-program.app = command
+root.app = command
 program.main()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
