@@ -504,8 +504,7 @@ class Pipeline:
         at = self._clock.epoch()
         sender, attempt, first, charges = lane.sender.number, message.attempts, message.first, message.charged
         intent = Intent(origin.topic, origin.partition, message.offset, job.id, attempt, sender, at, first, charges)
-        # Others of its lane that are announced leave before it, at the lane's rate.
-        self._ledger.intend(message, intent, (lane.prepared_cost - message.cost) / lane.rate)
+        self._ledger.intend(message, intent, min(AHEAD, lane.leaves_in(message.cost, self._clock.monotonic())))
 
     def intended(self, messages: list[Message]) -> None:
         """The intents of *messages* are safe: they may leave, if they are still ours and their sender may send."""

@@ -1,7 +1,7 @@
 """The limits a message passes on its way out. A gate is open or says when it opens, and keeps who waits in order."""
 
 from collections import deque
-from math import inf
+from math import floor, inf
 from random import Random
 from typing import Any
 
@@ -14,6 +14,11 @@ from dispatcher.pacing.turns import Share
 
 # A slow limit may be ahead of its beat by so much of a message: thousands that fall due at once take a while to serve.
 SLACK = 0.05
+# And by a part of what a second has to spare, which may hold 5 % and a message more than the rate says: the rest is for
+# what arrives later than it left. Nothing is served later than by so many seconds.
+MOST_OVER = 0.05
+PART_OF_SPARE = 0.25
+MOST_LEEWAY = 0.25
 # Senders are driven at 99 % of their rate: so that their queues at Twilio drain even when two clocks disagree.
 HEADROOM = 0.99
 
@@ -119,7 +124,9 @@ def _leeway(per_second: float, burst: int | None) -> float:
 
     Late timers have to be made up for, whatever the burst; the first of a burst needs no leeway.
     """
-    return max(LEEWAY, SLACK / per_second, ((burst or 1) - 1) / (per_second * HEADROOM))
+    to_spare = floor(per_second * (1 + MOST_OVER)) + 1 - per_second * HEADROOM
+    late = max(LEEWAY, SLACK / per_second, min(MOST_LEEWAY, PART_OF_SPARE * to_spare / per_second))
+    return max(late, ((burst or 1) - 1) / (per_second * HEADROOM))
 
 
 class QueueGate(Gate):

@@ -153,6 +153,12 @@ class Lane:
                 rate.give_back(message.cost, message.departed_at)
                 rate.take(message.cost, now)
 
+    def leaves_in(self, cost: int, now: float) -> float:
+        """Return in how many seconds a message of *cost* segments leaves that was prepared last; it may be more."""
+        gate = self.waiting_at
+        opens_in = max(0.0, gate.due - now) if gate is not None and gate.due < inf else 0.0
+        return opens_in + (self.prepared_cost - cost) / self.rate  # what else is prepared leaves before it
+
     def suspended_for(self, now: float) -> float:
         """Return how many seconds it is still suspended."""
         return max(0.0, self.suspension.until - now)

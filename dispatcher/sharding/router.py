@@ -8,6 +8,10 @@ from dispatcher.domain.places import country_of, place_of
 from dispatcher.sharding.health import Health
 from dispatcher.sharding.rendezvous import Ranking
 
+# So many of the senders that can take a message are asked how long it would wait. Where all have much to do each
+# message comes to that, and asking more levels their lanes hardly better (Mitzenmacher, "The Power of Two Choices").
+ASKED = 4
+
 
 class Router:
     """Chooses among the senders of a message's pool.
@@ -47,7 +51,7 @@ class Router:
         """Return the sender for *message*; None when no sender of its pool can ever take it.
 
         The recipient's own sender, unless it is in quarantine or would make it wait longer than the pool's
-        *spill_after* and another would not. When all are out, the first to which it belongs: it waits there.
+        *spill_after* and one of the next would not. When all are out, the first to which it belongs: it waits there.
         """
         try:
             candidates = self._pools[message.job.pool]
@@ -55,6 +59,7 @@ class Router:
             return None  # the config had that pool when the message came
         own: Sender | None = None
         out: Sender | None = None
+        asked = 0
         for ranked in (candidates.ranking.best, candidates.ranking.others):
             for index in ranked(message.job.to):
                 sender = candidates.senders[index]
@@ -66,6 +71,9 @@ class Router:
                     return sender
                 else:
                     own = own or sender
+                    asked += 1
+                    if asked == ASKED:
+                        return own
             if own is not None:
                 break
         return own or out

@@ -51,6 +51,30 @@ def test_thousands_of_slow_senders_that_fall_due_at_once_lose_nothing(rate: floa
     assert now - NOW <= 100 / (HEADROOM * rate) + 1e-3
 
 
+@given(rate=st.one_of(st.floats(0.1, 5), st.floats(5, 200)), random=st.randoms())
+def test_however_late_it_is_served_no_second_holds_more_than_five_percent_and_a_message_over_the_rate(
+    rate: float, random: Random
+) -> None:
+    gate = RateGate("sender", rate)
+    now, passed = NOW, []
+    for _ in range(int(10 + 3 * rate)):
+        now = max(now, gate.opens_at(now) + random.choice((0.0, 0.0, random.uniform(0, 0.4))))
+        gate.take(1, now)
+        passed.append(now)
+    for first, since in enumerate(passed):
+        assert sum(at < since + 1 for at in passed[first:]) <= rate * 1.05 + 1
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 1.0, 2.0])
+def test_a_slow_sender_loses_nothing_when_it_is_served_an_eighth_of_a_second_late(rate: float) -> None:
+    gate = RateGate("sender", rate)
+    now = NOW
+    for _ in range(100):
+        now = max(now, gate.opens_at(now)) + 0.125
+        gate.take(1, now)
+    assert now - NOW <= 100 / (HEADROOM * rate) + 1e-3
+
+
 @given(before=st.integers(1, 100), after=st.integers(1, 100), rate=st.floats(1, 1000))
 def test_a_limit_that_changes_has_nothing_saved_up_and_then_saves_what_it_says(
     before: int, after: int, rate: float
@@ -81,7 +105,8 @@ def test_however_often_a_limit_changes_no_second_holds_more_than_the_highest_of_
 @given(rate=st.floats(0.1, 5000), burst=st.integers(1, 100))
 def test_a_burst_is_as_large_as_it_says_and_never_too_small_for_late_timers(rate: float, burst: int) -> None:
     gate = RateGate("campaign", rate, burst=burst)
-    for_late_timers = rate * HEADROOM * max(LEEWAY, SLACK / rate)
+    to_spare = int(rate * 1.05) + 1 - rate * HEADROOM
+    for_late_timers = rate * HEADROOM * max(LEEWAY, SLACK / rate, min(0.25, to_spare / 4 / rate))
     passed = at_once(gate) + at_once(gate, now=NOW + 1e-9)  # the second look is for what rounding kept back
     assert max(burst, int(for_late_timers - 1e-6) + 1) <= passed <= max(burst, int(for_late_timers + 1e-6) + 1)
 
