@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from dispatcher.domain.outcome import Status
 from dispatcher.domain.parking import parked_topics
 from dispatcher.domain.sender_health import SenderHealth
 from dispatcher.domain.settings import Settings
+from dispatcher.engine.capped import CappedPipeline
 from dispatcher.engine.caps import Caps
 from dispatcher.engine.driver import Driver
 from dispatcher.engine.pipeline import Pipeline
@@ -88,19 +90,21 @@ class Worker:
         self.suppressions = SuppressionList()
         self.frequency = Frequency(settings.frequency) if settings.frequency else None
         self._texted: Texted | None = None
-        caps: Caps | None = None
+        self.caps: Caps | None = None
+        make_pipeline: type[Pipeline] | partial[CappedPipeline] = Pipeline
         outcomes = Outcomes(self.publisher, settings.topics, clock)
         if rules := CapRules(fleet):
-            caps = Caps(
+            self.caps = Caps(
                 rules,
                 partitions=settings.kafka.partitions,
                 arrival=settings.twilio.request_timeout,
                 clock=clock,
                 results_end=lambda index: self.publisher.ends.get((settings.topics.results, index), 0),
             )
-        if caps is not None or self.frequency is not None:
+            make_pipeline = partial(CappedPipeline, caps=self.caps)
+        if self.caps is not None or self.frequency is not None:
             outcomes = ToldOutcomes(self.publisher, settings.topics, clock, self._concluding)
-        self.pipeline = Pipeline(
+        self.pipeline: Pipeline = make_pipeline(
             fleet=fleet,
             priorities=settings.priorities,
             queue_target=settings.twilio.queue_target,
@@ -117,7 +121,6 @@ class Worker:
             random=Random(),  # noqa: S311 - jitter, not secrets
             send=self.api.send,
             call_back=self.held.call_back,
-            caps=caps,
         )
         self.driver = Driver(self.pipeline, clock)
 
@@ -160,9 +163,9 @@ class Worker:
             self.frequency.forget()
             await self._texted.read(indices)
         self.pipeline.recover(recovered.doubt, recovered.sids, recovered.seen, recovered.tried)
-        if self.pipeline.caps is not None:
+        if self.caps is not None:
             in_doubt = {place: intent.charges for place, intent in recovered.doubt.items() if intent.charges}
-            self.pipeline.caps.recover(indices, recovered.charged, in_doubt)
+            self.caps.recover(indices, recovered.charged, in_doubt)
         self.pipeline.share(indices, self._settings.kafka.partitions)
         self.pipeline.resume()
         self.driver.wake()
@@ -175,7 +178,7 @@ class Worker:
             consumer = await stack.enter_async_context(running(make_consumer(kafka, group=False), kafka))
             memory, remember = self.frequency.memory, self.frequency.remember
             self._texted = Texted(consumer, topics.results, clock, memory=memory, remember=remember)
-        if (caps := self.pipeline.caps) is None:
+        if (caps := self.caps) is None:
             return None
         consumer = await stack.enter_async_context(running(make_consumer(kafka, group=False, follows=True), kafka))
         cap_log = CapLog(
@@ -193,9 +196,9 @@ class Worker:
 
     async def take_over_caps(self, cap_log: CapLog, indices: Collection[int]) -> Mapping[int, int]:
         """Speak for *indices* in the topic of caps; return from where on their results say what was spent since."""
-        assert self.pipeline.caps is not None  # noqa: S101 - the log is there for it
+        assert self.caps is not None  # noqa: S101 - the log is there for it
         epoch = await cap_log.take_over(own_name(), indices)
-        return self.pipeline.caps.begin(epoch, indices)
+        return self.caps.begin(epoch, indices)
 
     async def look_up(self, number: str, to: str) -> list[Listed]:
         """Return what Twilio lists of the sender with *number* and a recipient; nothing when it is no longer ours."""
@@ -230,8 +233,8 @@ class Worker:
     def hear(self, health: SenderHealth) -> None:
         """Tracking says how a sender's queue at Twilio is."""
         self.pipeline.senders.hear(health)
-        if self.pipeline.caps is not None:
-            self.pipeline.caps.hear(health)
+        if self.caps is not None:
+            self.caps.hear(health)
         self.driver.wake()
 
     async def watch_senders(self) -> None:
@@ -239,8 +242,8 @@ class Worker:
         while True:
             await self._clock.sleep(SENDERS_EVERY)
             self.pipeline.senders.look()
-            if self.pipeline.caps is not None:
-                self.pipeline.caps.look()
+            if self.caps is not None:
+                self.caps.look()
             self.driver.wake()
 
     def _intended(self, messages: list[Message]) -> None:
@@ -248,8 +251,8 @@ class Worker:
         self.driver.catch_up()
 
     def _concluding(self, message: Message, status: Status, segments: int) -> None:
-        if self.pipeline.caps is not None:
-            self.pipeline.caps.conclude(message, status, segments)
+        if self.caps is not None:
+            self.caps.conclude(message, status, segments)
         if self.frequency is not None:
             is_sent = status in {"accepted", "unknown"}
             self.frequency.concluded(message.job, self._clock.epoch(), is_sent=is_sent)

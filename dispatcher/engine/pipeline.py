@@ -1,6 +1,5 @@
 """The life of one job, top to bottom: received, placed, sent when its turn comes, answered, concluded."""
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import cache
@@ -14,10 +13,9 @@ from dispatcher.compliance.gate import ComplianceGate, Objection, Postponed
 from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.retry import barred
-from dispatcher.domain.caps import CapRules
 from dispatcher.domain.control import CampaignRecord
 from dispatcher.domain.fence import Fence
-from dispatcher.domain.fleet import Fleet, PriorityClass
+from dispatcher.domain.fleet import Fleet, PriorityClass, Sender
 from dispatcher.domain.job import Job
 from dispatcher.domain.journal import Intent, Tried
 from dispatcher.domain.message import Message, Origin, Record
@@ -27,7 +25,6 @@ from dispatcher.domain.segments import count_segments
 from dispatcher.domain.settings import Settings
 from dispatcher.engine.answers import Answers
 from dispatcher.engine.campaigns import Campaigns
-from dispatcher.engine.caps import Caps, Leave
 from dispatcher.engine.doubts import Doubts
 from dispatcher.engine.later import Later
 from dispatcher.engine.placement import Placement
@@ -62,6 +59,9 @@ class Pipeline:
     `answers.answered` with what Twilio said, and `run` whenever `next_due` has come. *send* puts a request on the wire
     at once; it has come to Twilio *arrival* seconds later, or never will. *call_back* is told the tiers of which what
     was parked before a time, in seconds of the epoch, is to come back.
+
+    *rests* says that a message could not leave by a sender as things are. *give_back* is called with what was charged
+    for leaving and does not leave.
     """
 
     def __init__(
@@ -83,7 +83,8 @@ class Pipeline:
         random: Random,
         send: Callable[[Request], None],
         call_back: Callable[[Collection[str], float], None],
-        caps: Caps | None = None,
+        rests: Callable[[Sender, Message], bool] | None = None,
+        give_back: Callable[[Message], None] | None = None,
     ) -> None:
         self._compliance = compliance
         self._arrival = arrival
@@ -95,16 +96,13 @@ class Pipeline:
         self._clock = clock
         self._send = send
         self._call_back = call_back
-        self.caps = caps
         self._pacer = Pacer(
-            admit=self._admit if caps is None else self._admit_charged,
+            admit=self._admit,
             depart=self._depart,
             run_dry=self._run_dry,
-            announce=self._announce if caps is None else self._announce_charged,
+            announce=self._announce,
             ahead=AHEAD,
         )
-        if caps is not None:
-            caps.tell(granted=lambda message: self._announce(message, message.lane), short=self._come_short)
         self.hierarchy = Hierarchy(
             fleet,
             weights=[priority.weight for priority in priorities],
@@ -112,9 +110,9 @@ class Pipeline:
             random=random,
             hold=self._pacer.hold,
         )
-        self.placement = Placement(fleet, self.hierarchy, self._pacer, rests=None if caps is None else caps.rests)
+        self.placement = Placement(fleet, self.hierarchy, self._pacer, rests)
         self._repeats = Repeats(dedup_horizon)
-        give_back = _not_charged if caps is None else caps.give_back
+        give_back = give_back or _not_charged
         self._later = Later(priorities, self._repeats, outcomes, clock, give_back)
         self._retries = Retries(fleet, self.placement, self._later, outcomes, clock, random)
         self._returns = Returns(self._pacer, self.placement, self._retries, ledger, outcomes, clock, give_back)
@@ -214,11 +212,7 @@ class Pipeline:
             message.attempts, message.history = len(tried.history), tried.history
             message.tried = barred(tried.history)
         if self._recovered and (intent := self._recovered.pop((origin.topic, origin.partition, offset), None)):
-            # The last owner was about to send it, or did. That comes before any objection: it may have been accepted.
-            self.doubts.inherit(message, intent)
-            self._compliance.is_in_doubt(job, now)
-            if self.caps is not None:
-                self.caps.inherit(message)
+            self._inherit(message, intent, now)
         elif seen is place:
             origin.settle(offset)  # a crash left two records of this job, and the other one is cared for
         elif seen is not None:
@@ -231,6 +225,11 @@ class Pipeline:
         else:
             self._consider(message, now)
 
+    def _inherit(self, message: Message, intent: Intent, now: datetime) -> None:
+        """The last owner was about to send *message*, or did: it may have been accepted, whatever speaks against it."""
+        self.doubts.inherit(message, intent)
+        self._compliance.is_in_doubt(message.job, now)
+
     def _consider(self, message: Message, now: datetime) -> None:
         """Place *message*, unless something speaks against it; then conclude it or put it off."""
         match self._compliance.first_objection(message.job, now):
@@ -241,10 +240,10 @@ class Pipeline:
             case Objection(status=status, reason=reason):
                 self._outcomes.conclude(message, status, reason=reason)
 
-    def _put_off(self, message: Message, postponed: Postponed) -> None:
+    def _put_off(self, message: Message, postponed: Postponed, *, is_booked: bool = False) -> None:
         """Consider *message* again when its time has come."""
         _postponed(postponed.reason).inc()
-        self._later.wait(message, postponed.until)
+        self._later.wait(message, postponed.until, is_booked=is_booked)
 
     def _job_in(self, value: bytes | None) -> Job:
         job = decode(value)
@@ -258,8 +257,6 @@ class Pipeline:
         self.campaigns.obey(campaign, record)
         if self.campaigns.is_cancelled(campaign):
             self.campaigns.withdraw_all(self._later.withdraw(campaign))
-            if self.caps is not None:
-                self.campaigns.withdraw_all(self.caps.shelf.withdraw(campaign))
         elif campaign in self.campaigns.stopped:
             return
         now = self._clock.epoch()
@@ -294,12 +291,6 @@ class Pipeline:
         self._retries.adopt(fleet)
         self.senders.adopt(fleet.senders, settings.feedback.queue_delay)
         self._returns.refuse_stranded(self.placement.place_anew(gone, now))
-        if self.caps is not None:
-            rules = CapRules(fleet)
-            if rules.allow_more_than(self.caps.rules):
-                self.room.recall()  # who was put off until tomorrow may go today
-            for message in self.caps.adopt(rules):
-                self._place(message)
         for measured in (metrics.LANE_WAITING, metrics.QUEUE_SECONDS, metrics.IN_FLIGHT, metrics.CONCURRENCY):
             measured.clear()  # of what is no more
 
@@ -343,8 +334,6 @@ class Pipeline:
         self._recovered.clear()
         self._tried.clear()
         self.doubts.clear()
-        for message in self.caps.forget() if self.caps is not None else ():
-            self._pacer.withdraw(message.lane, message)
         for lane in self.hierarchy.lanes():
             for message in self._pacer.drain(lane):
                 self._returns.retract(message)
@@ -352,26 +341,26 @@ class Pipeline:
     def measure(self) -> None:
         """Set the gauges of what waits, where, and what is in flight."""
         now = self._clock.monotonic()
-        waiting = dict.fromkeys(_REASONS, 0)
-        asked = [] if self.caps is None else self.caps.asked()
-        asked_of = Counter(message.lane.name for message in asked)
         for lane in self.hierarchy.lanes():
             metrics.LANE_WAITING.labels(lane.name).set(lane.queue.count + lane.prepared)
             depth = max(gate.model.depth(now) / gate.model.rate for gate in lane.queues)
             metrics.QUEUE_SECONDS.labels(lane.name).set(depth)
-            held = self.campaigns.held_in(lane)
-            waiting["held"] += held
-            reason = lane.waiting_at.reason if lane.waiting_at else "campaign"
-            waiting[reason] += lane.queue.count + lane.prepared - held - asked_of[lane.name]
-        if self.caps is not None:
-            waiting["cap"] = len(self.caps.shelf) + len(asked)
-        for reason, messages in waiting.items():
+        for reason, messages in self._waiting().items():
             metrics.WAITING.labels(reason).set(messages)
         for account, gate in self.hierarchy.concurrency.items():
             metrics.IN_FLIGHT.labels(account).set(gate.in_flight)
             metrics.CONCURRENCY.labels(account).set(int(gate.limit.limit))
         metrics.MOVED.set(self.placement.moved)
         metrics.QUARANTINED.set(self.placement.health.count(now))
+
+    def _waiting(self) -> dict[str, int]:
+        """Count the messages that wait, by what they wait for."""
+        waiting = dict.fromkeys(_REASONS, 0)
+        for lane in self.hierarchy.lanes():
+            held = self.campaigns.held_in(lane)
+            waiting["held"] += held
+            waiting[lane.waits_for] += lane.queue.count + lane.prepared - held
+        return waiting
 
     # ------------------------------------------------------------------ when
 
@@ -380,22 +369,22 @@ class Pipeline:
         now = self._clock.monotonic()
         if self._halted or not self._fence.is_open(now):
             return
+        self._take_up(now)
+        if self.room.due <= now:
+            self.room.work()
+        self._pacer.run(now)
+
+    def _take_up(self, now: float) -> None:
+        """Go on with what has waited in no lane and need not any longer."""
         for message in self._later.due() if self._later else ():
             self._consider(message, self._clock.now())
         if self.campaigns.due <= now:
             self.campaigns.work()
-        if self.caps is not None and self.caps.shelf.is_stirred:
-            self._serve_shelf(self.caps)
-        if self.room.due <= now:
-            self.room.work()
-        self._pacer.run(now)
 
     def next_due(self) -> float:
         """Return the monotonic time at which `run` is needed next; inf: not before something happens."""
         if self._halted or not self._fence.is_open(self._clock.monotonic()):
             return inf
-        if self.caps is not None and self.caps.shelf.is_stirred:
-            return 0.0
         due = min(self._pacer.next_due(), self.campaigns.due, self.room.due)
         return min(due, self._later.next_due()) if self._later else due
 
@@ -449,50 +438,6 @@ class Pipeline:
         if self.room.has_parked and not lane.queue.count:
             self.room.ran_dry(lane)
 
-    # ------------------------------------------------------------------ caps, where the config has any
-
-    def _announce_charged(self, message: Message, lane: Lane) -> None:
-        """*message* is about to leave, once it is charged to what caps it."""
-        assert self.caps is not None  # noqa: S101 - chosen by that
-        match self.caps.reserve(message, lane.sender):
-            case Leave.GRANTED:
-                self._announce(message, lane)
-            case Leave.SHORT:
-                self._come_short(message)
-            case Leave.ASKED:
-                pass
-
-    def _come_short(self, message: Message) -> None:
-        """*message* was chosen to leave, and a cap has no room for it: another sender may, or it waits."""
-        assert self.caps is not None  # noqa: S101 - as above
-        lane: Lane = message.lane
-        self._pacer.withdraw(lane, message)
-        if message.is_announced:
-            self._returns.take_back(message, lane)
-        else:
-            lane.unchoose(message)
-        now = self._clock.monotonic()
-        sender = self.placement.router.choose(message, now)
-        if sender is None or self.caps.rests(sender, message):
-            self.caps.put_on_shelf(message, lane.sender)
-        else:
-            self.placement.place(message, now, front=True)
-
-    def _serve_shelf(self, caps: Caps) -> None:
-        again, put_off = caps.serve()
-        for message in again:
-            self._place(message)
-        for message, until, reason in put_off:
-            _postponed(reason).inc()
-            self._later.wait(message, until, is_booked=True)
-
-    def _admit_charged(self, message: Message, now: float) -> bool:
-        assert self.caps is not None  # noqa: S101 - as above
-        if message.charged and message.origin.is_owned and not self.caps.is_charged_for(message, message.lane.sender):
-            self._returns.choose_anew(message, message.lane)  # the day that it was charged for is over
-            return False
-        return self._admit(message, now)
-
     # ------------------------------------------------------------------ out
 
     def _announce(self, message: Message, lane: Lane) -> None:
@@ -530,7 +475,7 @@ class Pipeline:
 
 
 def _not_charged(_message: Message) -> None:
-    """There are no caps."""
+    """Nothing is charged here."""
 
 
 def _cost(job: Job) -> int:

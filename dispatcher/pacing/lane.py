@@ -81,6 +81,11 @@ class Lane:
         """The limit of its account's family, which comes after that of the family's messages with media."""
         return next(gate for gate in reversed(self.gates) if isinstance(gate, RateGate) and gate.reason == "family")
 
+    @property
+    def waits_for(self) -> str:
+        """What its messages wait for, in a word: the gate that it waits at, or their campaigns."""
+        return self.waiting_at.reason if self.waiting_at else "campaign"
+
     def closed_gate(self, now: float) -> tuple[Gate, float] | None:
         """Return the first gate that is closed and when it opens; None when a message may leave."""
         for gate in self.gates:

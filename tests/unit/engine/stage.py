@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -31,6 +32,7 @@ from dispatcher.domain.quiet_hours import QuietHoursSettings
 from dispatcher.domain.rate import Rate
 from dispatcher.domain.settings import KafkaSettings, Settings, SimulatorSettings, TwilioSettings
 from dispatcher.domain.topics import Topics
+from dispatcher.engine.capped import CappedPipeline
 from dispatcher.engine.caps import Caps
 from dispatcher.engine.pipeline import Pipeline
 from dispatcher.outcomes.publisher import Record
@@ -156,7 +158,10 @@ class Stage:
         self._journal_seconds = journal
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self.caps = caps = self._caps(fleet) if CapRules(fleet) else None
-        self.pipeline = Pipeline(
+        make_pipeline: type[Pipeline] | partial[CappedPipeline] = Pipeline
+        if caps is not None:
+            make_pipeline = partial(CappedPipeline, caps=caps)
+        self.pipeline: Pipeline = make_pipeline(
             fleet=fleet,
             priorities=tuple(priorities),
             queue_target=1.0,
@@ -175,7 +180,6 @@ class Stage:
             random=Random(1),
             send=self._send,
             call_back=self._call_back,
-            caps=caps,
         )
         self.pipeline.resume()
         if caps is not None:

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from dispatcher.delivery.request import Request
 from dispatcher.delivery.verdict import Answer, NoAnswer
+from dispatcher.domain.caps import Charge
 from dispatcher.domain.claims import Claim
 from dispatcher.domain.counts import Counts
 from dispatcher.domain.frequency import FrequencySettings
+from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message
 from dispatcher.domain.sender_health import SenderHealth
 from dispatcher.telemetry import metrics
@@ -270,6 +272,32 @@ def test_a_cancelled_campaign_gets_its_results_though_it_waits_for_a_cap() -> No
     stage.obey("spring", state="cancelled")
     stage.run(5)
     assert Counter(result.status for result in stage.results) == {"cancelled": 4}
+
+
+def test_what_a_former_owner_left_in_doubt_stays_charged_for_what_that_one_charged() -> None:
+    stage = Stage(fleet(10), now=MORNING)
+    place = (stage.desk.topic, stage.desk.partition, 0)
+    charges = (Charge("tmobile/acme", "2026-11-24", 1),)
+    intent = Intent(*place, "job-0", 1, NUMBER, stage.clock.epoch(), charges=charges)
+    assert stage.caps is not None
+    stage.caps.recover([0], {}, {place: charges})
+    stage.pipeline.recover({place: intent}, (), {}, {})
+    receive(stage, 1)
+    stage.run(26)
+    [doubt] = stage.pipeline.doubts.due()
+    stage.pipeline.doubts.found(doubt, "SM1", 1, "list")
+    assert [result.charges for result in stage.results] == [charges]
+
+
+def test_who_waits_for_a_claim_when_the_partition_is_given_up_stands_by_no_more() -> None:
+    stage = Stage(fleet(10), now=MORNING, claims=1.0)
+    receive(stage, 10)
+    stage.run(0.5)
+    assert stage.caps is not None
+    assert stage.caps.asked()
+    stage.pipeline.forget()
+    assert not stage.caps.asked()
+    assert not any(lane.prepared or lane.queue.count for lane in stage.pipeline.hierarchy.lanes())
 
 
 def over_the_cap(stage: Stage) -> SenderHealth:
