@@ -140,6 +140,8 @@ class FairQueue:
         """
         taken: list[Message] = []
         for of_class in self._classes:
+            if of_class.cost <= most and not budgets:
+                continue  # nothing is behind that
             left = most
             flows = [flow for flow in of_class.flows.values() if flow.gate is None or flow.gate in budgets]
             flows.sort(key=lambda flow: len(flow.messages))

@@ -15,7 +15,7 @@ from dispatcher.pacing.turns import Share
 # A slow limit may be ahead of its beat by so much of a message: thousands that fall due at once take a while to serve.
 SLACK = 0.05
 # And by a part of what a second has to spare, which may hold 5 % and a message more than the rate says: the rest is for
-# what arrives later than it left. Nothing is served later than by so many seconds.
+# what arrives later than it left. Nobody is served later than by so many seconds.
 MOST_OVER = 0.05
 PART_OF_SPARE = 0.25
 MOST_LEEWAY = 0.25
@@ -52,9 +52,10 @@ class RateGate(Gate):
 
     With *by_turns*, workers that share it take turns. Of the gates that a message passes one does so, where that can be
     had: it would wait long for two to open at the same time.
+    What arrives later than it left by up to *forgiven* seconds brings no second over the rate.
     """
 
-    __slots__ = ("_bucket", "_by_turns", "_factor", "_leeway", "_limit", "_share", "_whole")
+    __slots__ = ("_bucket", "_by_turns", "_factor", "_leeway", "_limit", "_share", "_whole", "forgiven")
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class RateGate(Gate):
         self._by_turns = by_turns
         self._limit = per_second, burst
         self._leeway = _leeway(per_second, burst)
+        self.forgiven = _to_spare(per_second) - self._leeway
         self._factor = 1.0
         self._share = Share()
         self._bucket = TokenBucket(per_second * HEADROOM, self._leeway)
@@ -102,6 +104,7 @@ class RateGate(Gate):
         if (per_second, burst) != self._limit:
             self._limit = per_second, burst
             self._leeway = _leeway(per_second, burst)
+            self.forgiven = _to_spare(per_second) - self._leeway
             self.share(self._share, now)
 
     def scale(self, factor: float, now: float) -> None:
@@ -124,9 +127,13 @@ def _leeway(per_second: float, burst: int | None) -> float:
 
     Late timers have to be made up for, whatever the burst; the first of a burst needs no leeway.
     """
-    to_spare = floor(per_second * (1 + MOST_OVER)) + 1 - per_second * HEADROOM
-    late = max(LEEWAY, SLACK / per_second, min(MOST_LEEWAY, PART_OF_SPARE * to_spare / per_second))
+    late = max(LEEWAY, SLACK / per_second, min(MOST_LEEWAY, PART_OF_SPARE * _to_spare(per_second)))
     return max(late, ((burst or 1) - 1) / (per_second * HEADROOM))
+
+
+def _to_spare(per_second: float) -> float:
+    """Return by how many seconds of its rate a limit may be ahead before some second holds too much."""
+    return (floor(per_second * (1 + MOST_OVER)) + 1) / per_second - HEADROOM
 
 
 class QueueGate(Gate):

@@ -155,8 +155,9 @@ class Lane:
             gate.model.accept(message.cost, now, is_late=late_by > LATE)
         if late_by > VERY_LATE:
             for rate in self.rates:
-                rate.give_back(message.cost, message.departed_at)
-                rate.take(message.cost, now)
+                if late_by > rate.forgiven:
+                    rate.give_back(message.cost, message.departed_at)
+                    rate.take(message.cost, now)
 
     def leaves_in(self, cost: int, now: float) -> float:
         """Return in how many seconds a message of *cost* segments leaves that was prepared last; it may be more."""

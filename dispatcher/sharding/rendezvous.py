@@ -4,9 +4,11 @@ Each sender draws a score for each recipient, and the highest wins; when a sende
 The weighted score is the logarithmic one of Schindelhauer and Schomaker, "Weighted Distributed Hash Tables" (2005).
 """
 
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import accumulate
 from math import log
 from struct import unpack
 from zlib import crc32
@@ -18,6 +20,7 @@ CHOICES = 8
 # A pool of more senders draws by groups: five thousand scores a slot would take hours before all slots are ranked.
 MOST_ONE_BY_ONE = 32
 _MOST_DRAWS = 4 * CHOICES
+_GOLDEN = 0.6180339887498949
 _ALL_ONES = 2**64 - 1
 _SPAN = 2.0**64
 
@@ -31,12 +34,14 @@ class Ranking:
         self._rarities = [1 / weight for weight in weights] if len(set(weights)) > 1 else None
         self._best_of_slot = lru_cache(maxsize=SLOTS)(self._best)
         self._groups = _Group(b"", names, weights, range(len(names))) if len(names) > MOST_ONE_BY_ONE else None
-        self._drawn = lru_cache(maxsize=SLOTS)(self._draw)
+        self._first_of_slot = lru_cache(maxsize=SLOTS)(self._draw)
+        # All of them side by side on a line, each as long as its weight.
+        self._in_line = sorted(range(len(names)), key=names.__getitem__)
+        self._ends = list(accumulate(weights[index] for index in self._in_line))
 
     def best(self, recipient: str) -> Iterable[int]:
         """Return the indices of the names that *recipient* prefers, best first, up to `CHOICES` of them."""
-        slot = _slot(recipient)
-        return self._best_of_slot(slot) if self._groups is None else self._best_by_groups(slot)
+        return self._best_of_slot(_slot(recipient)) if self._groups is None else self._best_of_many(recipient)
 
     def others(self, recipient: str) -> tuple[int, ...]:
         """Return the indices that come after the best ones; they are worked out each time."""
@@ -48,21 +53,30 @@ class Ranking:
     def _best(self, slot: int) -> tuple[int, ...]:
         return self._rank(slot)[:CHOICES]
 
-    def _best_by_groups(self, slot: int) -> Iterator[int]:
-        """Draw until there are enough; whoever asks mostly needs the first alone."""
-        found: set[int] = set()
+    def _best_of_many(self, recipient: str) -> Iterator[int]:
+        """Draw the first by groups, and point to places in the line for more: mostly the first is enough.
+
+        Where all senders have much to do, everyone asks for more, and a draw takes 45 us. The places are a recipient's,
+        not its slot's: senders that few slots draw first live on being the next choice of others. They are a golden
+        section apart, so two seldom hit one sender.
+        """
+        first = self._first_of_slot(_slot(recipient))
+        yield first
+        found = {first}
+        hashed, length = crc32(recipient.encode()), self._ends[-1]
         for number in range(_MOST_DRAWS):
-            index = self._drawn(_place(slot, number))
+            place = (hashed + number) * _GOLDEN % 1.0
+            index = self._in_line[bisect(self._ends, place * length)]
             if index not in found:
                 yield index
                 found.add(index)
                 if len(found) == CHOICES:
                     return
 
-    def _draw(self, place: int) -> int:
+    def _draw(self, slot: int) -> int:
         if self._groups is None:
             raise AssertionError("few senders are ranked one by one")
-        return self._groups.draw(place.to_bytes(2, "big") + b"\0")
+        return self._groups.draw(slot.to_bytes(2, "big") + b"\0")
 
     def _rank(self, slot: int) -> tuple[int, ...]:
         if len(self._seeds) == 1:
@@ -117,15 +131,6 @@ def _digit(name: str, place: int) -> int:
 def _score(drawn: int, weight: float) -> float:
     """Turn the 64 bits *drawn* into a score; 53 of them are as many as a float tells apart, so it never is infinite."""
     return -weight / log(((drawn >> 11) + 1) / (2**53 + 1))
-
-
-def _place(slot: int, number: int) -> int:
-    """Return where *slot* finds its choice with that *number*: where another slot finds its first.
-
-    So there are no more draws than slots, whoever comes to the eighth choice: each takes some 40 us, and where senders
-    are slow and much waits, every message looks at all of its choices. Places by Fibonacci hashing (Knuth).
-    """
-    return ((slot << 5 | number) * 2_654_435_769 & 0xFFFF_FFFF) >> 16 if number else slot
 
 
 def _hash(value: bytes) -> int:

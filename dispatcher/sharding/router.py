@@ -10,7 +10,7 @@ from dispatcher.sharding.rendezvous import Ranking
 
 # So many of the senders that can take a message are asked how long it would wait. Where all have much to do each
 # message comes to that, and asking more levels their lanes hardly better (Mitzenmacher, "The Power of Two Choices").
-ASKED = 4
+ASKED = 3
 
 
 class Router:

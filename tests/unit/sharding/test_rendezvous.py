@@ -91,6 +91,16 @@ def test_the_recipients_of_one_of_many_that_goes_are_spread_over_the_others() ->
     assert len(second) >= 60
 
 
+def test_each_of_thousands_is_the_next_choice_of_as_many_recipients_as_its_rate_says() -> None:
+    """Also one that hardly any recipient draws first: it has nothing to do but what is too much for others."""
+    weights = [1.0 + index % 2 for index in range(2000)]
+    ranking = Ranking([f"+1206{index:07}" for index in range(2000)], weights)
+    next_three = Counter(other for recipient in some_recipients(80_000) for other in [*ranking.best(recipient)][1:4])
+    for index, weight in enumerate(weights):
+        fair = 3 * 80_000 * weight / sum(weights)
+        assert next_three[index] == pytest.approx(fair, rel=5 / sqrt(fair))
+
+
 @settings(max_examples=50, deadline=None)
 @given(names=st.one_of(names, many_names), recipient=recipients)
 def test_every_sender_is_ranked_once(names: list[str], recipient: str) -> None:
