@@ -1,7 +1,7 @@
 """What Twilio says to the requests in flight, and what follows from it for the message, its sender and its account."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import structlog
@@ -29,6 +29,7 @@ from dispatcher.engine.doubts import Doubts
 from dispatcher.engine.placement import Placement
 from dispatcher.engine.returns import Returns
 from dispatcher.outcomes.results import Outcomes
+from dispatcher.pacing.gates import Gate
 from dispatcher.pacing.lane import Lane
 from dispatcher.pacing.pacer import Pacer
 from dispatcher.telemetry import metrics
@@ -85,8 +86,10 @@ class Answers:
         after = now - message.departed_at
         late_by = lane.concurrency.answered(after, now, healthy=isinstance(verdict, Accepted | Declined))
         _request_seconds(request.account).observe(after)
+        may_open: Sequence[Gate] = lane.shared
         match verdict:
             case Accepted(sid=sid, segments=segments):
+                may_open = lane.opened_by_answers
                 lane.accept(message, now, late_by)
                 self._accepted(message, lane, sid, segments)
             case Throttled(retry_after=retry_after):
@@ -104,17 +107,17 @@ class Answers:
                 _requests(request.account, "in_doubt").inc()
                 lane.accept(message, now, late_by)
                 self._doubts.got_no_answer(message, lane.sender.number, reason)
-        self._count_down(lane, now)
+        self._count_down(may_open, now)
 
-    def _count_down(self, lane: Lane, now: float) -> None:
+    def _count_down(self, may_open: Sequence[Gate], now: float) -> None:
         """A request is no longer in flight: others may have waited for that."""
         self.in_flight -= 1
         if not self.in_flight:
             self.quiet.set()
         if not self.is_open or not self._fence.is_open(now):
-            self._pacer.look_again(lane.shared)
+            self._pacer.look_again(may_open)
             return
-        for gate in lane.shared:
+        for gate in may_open:
             if gate.waiting:
                 self._pacer.poke(gate, now)
 

@@ -30,6 +30,7 @@ class Lane:
         "concurrency",
         "gates",
         "name",
+        "opened_by_answers",
         "prepared",
         "prepared_cost",
         "queue",
@@ -61,8 +62,9 @@ class Lane:
         self.sender = sender
         self.gates = tuple(gates)
         self.standby = standby
-        # Where it may wait for others to be answered, or to leave.
+        # Where it may wait for others to be answered, or to leave; and those of them that open when one is accepted.
         self.shared = (*gates, standby)
+        self.opened_by_answers = tuple(gate for gate in self.shared if not isinstance(gate, RateGate | SuspensionGate))
         self.ready: deque[Message] = deque()
         self.prepared = 0
         self.prepared_cost = 0
