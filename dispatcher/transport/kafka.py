@@ -16,7 +16,13 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
@@ -37,6 +43,8 @@ GATHER_FOR = 0.030
 READ_FOR = 0.1
 FOLLOW_FOR = 0.5
 METADATA_PAUSE = 0.5
+# A Kafka that never had a group makes the topic of all groups when it is first asked about one. Seconds.
+FIRST_GROUP_WITHIN = 15.0
 # A consumer gets so long to end its requests and leave the group, and then each of its parts.
 STOP_PATIENCE = 8.0
 PART_PATIENCE = 1.0
@@ -220,7 +228,16 @@ async def delete_group(admin: Any, group_id: str) -> None:
 
 async def group_members(admin: Any, group_id: str) -> set[str]:
     """Return the client ids of the members of a group; none when nobody is in it."""
-    (answer,) = await admin.describe_consumer_groups([group_id])
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + FIRST_GROUP_WITHIN
+    while True:
+        try:
+            (answer,) = await admin.describe_consumer_groups([group_id])
+            break
+        except GroupCoordinatorNotAvailableError:
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(METADATA_PAUSE)
     found = set()
     for code, _, _, _, _, members, *_ in answer.groups:
         if code:

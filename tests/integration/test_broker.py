@@ -60,6 +60,14 @@ async def test_data_in_a_folder_are_there_next_time_and_temporary_ones_are_not(t
         assert await read(kafka.address, "kept") == [b"yesterday"]
 
 
+async def test_a_kafka_that_never_had_a_group_says_that_nobody_is_in_one(tmp_path: Path) -> None:
+    """It makes the topic of all groups when it is first asked, and says meanwhile that there is no coordinator."""
+    with LocalKafka(data_dir=tmp_path) as fresh:
+        settings = KafkaSettings(bootstrap_servers=fresh.address)
+        async with transport.running(transport.make_admin(settings), settings) as admin:
+            assert await transport.group_members(admin, "nobody") == set()
+
+
 async def test_a_topic_with_a_slip_in_its_name_does_not_come_to_be(kafka: str, unique: Callable[[str], str]) -> None:
     topic = unique("campaing.jobs")
     settings = KafkaSettings(bootstrap_servers=kafka)
