@@ -157,7 +157,7 @@ class Lane:
             gate.model.accept(message.cost, now, is_late=late_by > LATE)
         if late_by > VERY_LATE:
             for rate in self.rates:
-                if late_by > rate.forgiven:
+                if now - message.departed_at > rate.forgiven:
                     rate.give_back(message.cost, message.departed_at)
                     rate.take(message.cost, now)
 

@@ -1,22 +1,25 @@
 """Chooses the sender of a message: its own by rendezvous hashing, or the next when that one can't or is too slow."""
 
 from collections.abc import Callable, Mapping
+from math import inf
 
 from dispatcher.domain.fleet import Fleet, Pool, Sender
 from dispatcher.domain.message import Message
 from dispatcher.domain.places import country_of, place_of
 from dispatcher.sharding.health import Health
-from dispatcher.sharding.rendezvous import Ranking
+from dispatcher.sharding.rendezvous import CHOICES, MOST_ONE_BY_ONE, Ranking
 
-# So many of the senders that can take a message are asked how long it would wait. Where all have much to do each
-# message comes to that, and asking more levels their lanes hardly better (Mitzenmacher, "The Power of Two Choices").
-ASKED = 3
+# In a pool of many so many of the senders that can take a message are asked how long it would wait. Where all have
+# much to do each message comes to that, and asking more levels their lanes hardly better (Mitzenmacher, "The Power of
+# Two Choices", 2001).
+ASKED_OF_MANY = 3
 
 
 class Router:
     """Chooses among the senders of a message's pool.
 
-    *weight* gives a sender's rate in segments a second; *wait* the seconds that a message would wait with a sender.
+    *weight* gives a sender's rate in segments a second; *wait* the seconds that a message would wait with a sender, inf
+    when a cap of the day has nothing left for it there.
     """
 
     def __init__(
@@ -51,13 +54,15 @@ class Router:
         """Return the sender for *message*; None when no sender of its pool can ever take it.
 
         The recipient's own sender, unless it is in quarantine or would make it wait longer than the pool's
-        *spill_after* and one of the next would not. When all are out, the first to which it belongs: it waits there.
+        *spill_after* and another would not. Who has nothing left of a cap comes after all who only take long,
+        and who is in quarantine after that. When all are out, the first to which it belongs: it waits there.
         """
         try:
             candidates = self._pools[message.job.pool]
         except KeyError:
             return None  # the config had that pool when the message came
         own: Sender | None = None
+        used_up: Sender | None = None
         out: Sender | None = None
         asked = 0
         for ranked in (candidates.ranking.best, candidates.ranking.others):
@@ -67,16 +72,18 @@ class Router:
                     continue
                 if self._health.is_out(sender.number, now):
                     out = out or sender
-                elif self._wait(sender, message) <= candidates.spill_after:
+                elif (wait := self._wait(sender, message)) <= candidates.spill_after:
                     return sender
+                elif wait == inf:
+                    used_up = used_up or sender
                 else:
                     own = own or sender
                     asked += 1
-                    if asked == ASKED:
+                    if asked == candidates.most_asked:
                         return own
-            if own is not None:
+            if own is not None or used_up is not None:
                 break
-        return own or out
+        return own or used_up or out
 
     def can_take(self, sender: Sender, message: Message) -> bool:
         """Say whether *sender* may ever send *message*."""
@@ -99,5 +106,6 @@ class _Candidates:
     def __init__(self, pool: Pool, fleet: Fleet, weight: Callable[[Sender], float]) -> None:
         self.pool = pool
         self.spill_after = pool.spill_after
+        self.most_asked = ASKED_OF_MANY if len(pool.senders) > MOST_ONE_BY_ONE else CHOICES
         self.senders = tuple(fleet.senders[number] for number in pool.senders)
         self.ranking = Ranking(pool.senders, [weight(sender) for sender in self.senders])

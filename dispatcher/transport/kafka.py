@@ -18,8 +18,10 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
     KafkaConnectionError,
     KafkaError,
+    NotCoordinatorForGroupError,
     TopicAlreadyExistsError,
     for_code,
 )
@@ -232,12 +234,15 @@ async def group_members(admin: Any, group_id: str) -> set[str]:
     deadline = loop.time() + FIRST_GROUP_WITHIN
     while True:
         try:
-            (answer,) = await admin.describe_consumer_groups([group_id])
-            break
-        except GroupCoordinatorNotAvailableError:
+            return await _members(admin, group_id)
+        except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError):
             if loop.time() > deadline:
                 raise
             await asyncio.sleep(METADATA_PAUSE)
+
+
+async def _members(admin: Any, group_id: str) -> set[str]:
+    (answer,) = await admin.describe_consumer_groups([group_id])
     found = set()
     for code, _, _, _, _, members, *_ in answer.groups:
         if code:

@@ -15,6 +15,7 @@ from dispatcher.delivery.verdict import Answer, NoAnswer
 from dispatcher.domain.caps import Charge
 from dispatcher.domain.claims import Claim
 from dispatcher.domain.counts import Counts
+from dispatcher.domain.fleet import CARRIERS, Brand
 from dispatcher.domain.frequency import FrequencySettings
 from dispatcher.domain.journal import Intent
 from dispatcher.domain.message import Message
@@ -22,6 +23,7 @@ from dispatcher.domain.sender_health import SenderHealth
 from dispatcher.telemetry import metrics
 from tests.unit.engine.stage import TOO_MANY, Stage, accepted, declined
 from tests.unit.engine.test_caps import NUMBER, fleet
+from tests.unit.pacing.making import make_fleet, make_sender
 
 # 10:00 in California, and the midnight after.
 MORNING = datetime(2026, 11, 24, 18, tzinfo=UTC)
@@ -156,6 +158,21 @@ def test_other_carriers_and_other_senders_are_not_held_up() -> None:
     assert within == 100
     assert left_by[NUMBER] == 10 + 30
     assert sum(request.message.job.carrier == "att" for request in stage.sent) == 30
+
+
+@pytest.mark.parametrize(("capped", "others"), [(6, 2), (4, 1), (1, 7)])
+def test_however_many_senders_share_a_cap_that_is_used_up_what_others_of_the_pool_can_take_waits_for_no_tomorrow(
+    capped: int, others: int
+) -> None:
+    rates = {f"promo-{number}": dict.fromkeys(CARRIERS, 5.0) for number in range(capped)}
+    senders = [make_sender(f"+1206555{number:04}", a2p=name) for number, name in enumerate(rates)]
+    senders += [make_sender(f"7234{number}", 5.0) for number in range(others)]
+    capped_fleet = replace(make_fleet(senders, a2p=rates), brands={"acme": Brand(name="acme", tmobile_daily_cap=10)})
+    stage = Stage(capped_fleet, now=MORNING)
+    receive(stage, 100)
+    stage.run(120)
+    assert len(stage.sent) == 100
+    assert stage.parked == []
 
 
 def test_what_twilio_declines_is_given_to_others() -> None:

@@ -1,6 +1,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from random import Random
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from dispatcher.domain.fleet import Fleet, Pool, Sender
 from dispatcher.domain.message import Message
 from dispatcher.sharding.health import Health
-from dispatcher.sharding.router import ASKED, Router
+from dispatcher.sharding.router import Router
 from tests.unit.pacing.making import make_account, make_fleet, make_message, make_sender
 
 NOW = 1000.0
@@ -148,7 +149,7 @@ def test_a_country_closed_for_an_account_is_reached_by_another() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(waits=st.lists(st.floats(0, 20), min_size=1, max_size=8), data=st.data())
-def test_a_message_spills_only_when_its_own_is_too_slow_and_one_of_its_next_choices_is_not(
+def test_a_message_spills_only_when_its_own_is_too_slow_and_another_is_not(
     waits: list[float], data: st.DataObject
 ) -> None:
     senders = [make_sender(f"723{index:02}", 100) for index in range(len(waits))]
@@ -160,16 +161,33 @@ def test_a_message_spills_only_when_its_own_is_too_slow_and_one_of_its_next_choi
     chosen = make_router(fleet, wait=lambda sender: wait[sender.number]).choose(message, NOW)
     assert own is not None
     assert chosen is not None
-    asked = [wait[sender.number] for sender in make_router(fleet).ranked("all", message.job.to)[:ASKED]]
-    if wait[own.number] <= 10 or min(asked) > 10:
+    if wait[own.number] <= 10 or min(waits) > 10:
         assert chosen is own
     else:
         assert wait[chosen.number] <= 10
 
 
-def test_in_a_large_pool_a_message_spills_no_further_than_to_its_third_choice() -> None:
+@pytest.mark.parametrize("used_up", [1, 3, 7])
+def test_senders_that_have_nothing_left_of_a_cap_are_passed_over_for_any_that_has(used_up: int) -> None:
+    fleet = make_fleet([make_sender(f"723{index:02}", 100) for index in range(8)])
+    ranked = make_router(fleet).ranked("all", make_message().job.to)
+    rests = {sender.number for sender in ranked[:used_up]}
+    router = make_router(fleet, wait=lambda sender: inf if sender.number in rests else 100.0)
+    assert router.choose(make_message(), NOW) is ranked[used_up], "however long that one takes"
+
+
+def test_a_message_waits_with_its_first_sender_whose_cap_is_used_up_when_all_are() -> None:
+    fleet = make_fleet([make_sender(f"723{index:02}", 100) for index in range(12)])
+    ranked = make_router(fleet).ranked("all", make_message().job.to)
+    health = Health(lambda _number, _until: None)
+    health.quarantine(ranked[0].number, "for a while", NOW)
+    assert make_router(fleet, health, wait=lambda _: inf).choose(make_message(), NOW) is ranked[1]
+
+
+@pytest.mark.parametrize(("many", "asked"), [(12, 8), (32, 8), (33, 3)])
+def test_in_a_large_pool_a_message_spills_no_further_than_to_some_choice(many: int, asked: int) -> None:
     """To look at all of a pool that is saturated would cost more than it gains."""
-    senders = [make_sender(f"723{index:02}", 100) for index in range(12)]
+    senders = [make_sender(f"723{index:02}", 100) for index in range(many)]
     fleet = make_fleet(senders)
     looked_at: list[Sender] = []
 
@@ -179,4 +197,4 @@ def test_in_a_large_pool_a_message_spills_no_further_than_to_its_third_choice() 
 
     own = make_router(fleet).choose(make_message(), NOW)
     assert make_router(fleet, wait=wait).choose(make_message(), NOW) is own
-    assert len(looked_at) == ASKED == 3
+    assert len(looked_at) == asked
