@@ -17,7 +17,7 @@ SLACK = 0.05
 # And by a part of what a second has to spare, which may hold 5 % and a message more than the rate says: the rest is for
 # what arrives later than it left. Nobody is served later than by so many seconds.
 MOST_OVER = 0.05
-PART_OF_SPARE = 0.25
+PART_OF_SPARE = 0.15
 MOST_LEEWAY = 0.25
 # Senders are driven at 99 % of their rate: so that their queues at Twilio drain even when two clocks disagree.
 HEADROOM = 0.99
