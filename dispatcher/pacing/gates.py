@@ -52,10 +52,9 @@ class RateGate(Gate):
 
     With *by_turns*, workers that share it take turns. Of the gates that a message passes one does so, where that can be
     had: it would wait long for two to open at the same time.
-    What arrives later than it left by up to *forgiven* seconds brings no second over the rate.
     """
 
-    __slots__ = ("_bucket", "_by_turns", "_factor", "_leeway", "_limit", "_share", "_whole", "forgiven")
+    __slots__ = ("_bucket", "_by_turns", "_factor", "_leeway", "_limit", "_share", "_whole")
 
     def __init__(
         self,
@@ -71,7 +70,6 @@ class RateGate(Gate):
         self._by_turns = by_turns
         self._limit = per_second, burst
         self._leeway = _leeway(per_second, burst)
-        self.forgiven = _to_spare(per_second) - self._leeway
         self._factor = 1.0
         self._share = Share()
         self._bucket = TokenBucket(per_second * HEADROOM, self._leeway)
@@ -95,6 +93,11 @@ class RateGate(Gate):
         """What passes now: this worker's share."""
         return self._bucket.rate
 
+    @property
+    def forgiven(self) -> float:
+        """By how many seconds a message may arrive later than it left and bring no second over the rate."""
+        return _to_spare(self._limit[0]) - self._leeway
+
     def close(self, seconds: float, now: float) -> None:
         """Let nothing pass for *seconds*."""
         self._bucket.close(now + seconds)
@@ -104,7 +107,6 @@ class RateGate(Gate):
         if (per_second, burst) != self._limit:
             self._limit = per_second, burst
             self._leeway = _leeway(per_second, burst)
-            self.forgiven = _to_spare(per_second) - self._leeway
             self.share(self._share, now)
 
     def scale(self, factor: float, now: float) -> None:
