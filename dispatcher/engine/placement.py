@@ -92,12 +92,11 @@ class Placement:
 
     def place(self, message: Message, now: float, *, front: bool = False) -> bool:
         """Let *message* wait in the lane of its sender; False when no sender of its pool can ever take it."""
-        sender = self.router.choose(message, now)
+        sender, is_late = self.router.seek(message, now)
         if sender is None:
             return False
         lane = self._put(message, sender)
-        wait = lane.wait(message.priority) + lane.suspended_for(now)
-        if wait > self._fleet.pools[message.job.pool].spill_after:
+        if is_late:
             self._overfull[message.job.pool][lane] = None
         self._pacer.offer(lane, message, front=front)
         return True
@@ -189,5 +188,5 @@ class Placement:
 
     def _suspend(self, number: str, until: float) -> None:
         for lane in self._hierarchy.lanes_of(number):
-            lane.suspension.until = until
+            lane.suspension.open_from = until
             self._pacer.visit(lane, until)  # it may have nothing of its own then, and others too much

@@ -39,14 +39,15 @@ class TokenBucket:
 
     def take(self, cost: float, now: float) -> None:
         """Take *cost* units at *now*."""
-        self._takes.append((now, cost, self.full_at))
-        at = max(self.full_at, now)
+        takes, full_at = self._takes, self.full_at
+        takes.append((now, cost, full_at))
+        at = max(full_at, now)
         if self.turns is None:
             self.full_at = at + cost / self.rate
         else:
             self.full_at = self.turns.begins(self.turns.next(at - self.leeway) + cost) + self.leeway
-        if self._takes[0][0] < now - MEMORY:
-            self._takes.popleft()
+        if takes[0][0] < now - MEMORY:
+            takes.popleft()
 
     def give_back(self, cost: float, taken_at: float) -> None:
         """Undo a take of *cost* units at *taken_at*, or the last like it before, as if it had never been.

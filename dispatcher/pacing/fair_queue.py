@@ -184,12 +184,18 @@ class FairQueue:
         return kept, cut
 
     def _next_class(self) -> _Class | None:
+        alone: _Class | None = None
+        for of_class in self._classes:
+            if of_class.rotation:
+                if alone is not None:
+                    return self._next_by_weight()
+                alone = of_class
+        if alone is not None:
+            alone.credit = 0.0  # it owes nothing and is owed nothing
+        return alone
+
+    def _next_by_weight(self) -> _Class:
         waiting = [of_class for of_class in self._classes if of_class.rotation]
-        if not waiting:
-            return None
-        if len(waiting) == 1:
-            waiting[0].credit = 0.0  # alone it owes nothing and is owed nothing
-            return waiting[0]
         while True:
             for of_class in waiting:
                 if of_class.credit > 0:
@@ -211,13 +217,15 @@ class FairQueue:
 
 def _next_in_turn(rotation: deque[Flow], quantum: float) -> Flow:
     """Return the flow at the head once it has credit; who has none gets a quantum and goes to the end."""
+    flow = rotation[0]
     if len(rotation) == 1:
-        rotation[0].credit = 0.0
-        return rotation[0]
-    while rotation[0].credit <= 0:
-        rotation[0].credit += quantum
+        flow.credit = 0.0
+        return flow
+    while flow.credit <= 0:
+        flow.credit += quantum
         rotation.rotate(-1)
-    return rotation[0]
+        flow = rotation[0]
+    return flow
 
 
 def place_among_returned(waiting: deque[Message], message: Message) -> int:

@@ -24,14 +24,18 @@ HEADROOM = 0.99
 
 
 class Gate:
-    """One limit. *reason* is what the metrics call waiting at it; *due* is when the pacer will look at it next."""
+    """One limit. *reason* is what the metrics call waiting at it; *due* is when the pacer will look at it next.
 
-    __slots__ = ("due", "reason", "waiting")
+    From *open_from* on it is open, without a question; before that, `opens_at` knows.
+    """
+
+    __slots__ = ("due", "open_from", "reason", "waiting")
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
         self.waiting: deque[Any] = deque()
         self.due = inf
+        self.open_from = inf
 
     def opens_at(self, now: float) -> float:
         """Return when a message may pass: *now* or earlier when it may at once, inf when an event decides."""
@@ -73,20 +77,28 @@ class RateGate(Gate):
         self._factor = 1.0
         self._share = Share()
         self._bucket = TokenBucket(per_second * HEADROOM, self._leeway)
+        self._look()
 
     @override
     def opens_at(self, now: float) -> float:
-        # Every message asks, of each of its limits: mostly without a call.
-        bucket = self._bucket
-        return bucket.opens_at(now) if bucket.turns is not None else bucket.full_at - bucket.leeway
+        return self._bucket.opens_at(now)
 
     @override
     def take(self, cost: float, now: float) -> None:
-        self._bucket.take(1.0 if self._whole else cost, now)
+        bucket = self._bucket
+        bucket.take(1.0 if self._whole else cost, now)
+        if bucket.turns is None:
+            self.open_from = bucket.full_at - bucket.leeway
 
     @override
     def give_back(self, cost: float, taken_at: float) -> None:
         self._bucket.give_back(1.0 if self._whole else cost, taken_at)
+        self._look()
+
+    def _look(self) -> None:
+        bucket = self._bucket
+        # Which turn is the next depends on when one asks.
+        self.open_from = bucket.full_at - bucket.leeway if bucket.turns is None else inf
 
     @property
     def per_second(self) -> float:
@@ -101,6 +113,7 @@ class RateGate(Gate):
     def close(self, seconds: float, now: float) -> None:
         """Let nothing pass for *seconds*."""
         self._bucket.close(now + seconds)
+        self._look()
 
     def limit_to(self, per_second: float, now: float, *, burst: int | None = None) -> None:
         """From *now* on let *per_second* pass, with nothing saved up; what is owed stays."""
@@ -122,6 +135,7 @@ class RateGate(Gate):
         # Another worker may have sent just now: the time of a segment passes first.
         turns, owed = (share.turns(per_second), 1.0) if self._by_turns else (None, 0.0)
         self._bucket.change_rate(per_second * share.part, now, leeway=self._leeway, turns=turns, owed=owed)
+        self._look()
 
 
 def _leeway(per_second: float, burst: int | None) -> float:
@@ -228,7 +242,7 @@ class ConcurrencyGate(Gate):
 
     @override
     def opens_at(self, now: float) -> float:
-        if self.in_flight < int(self.limit.limit):
+        if self.in_flight + 1 <= self.limit.limit:
             return self._closed_until
         self.want_more()
         return inf
@@ -284,17 +298,17 @@ class ConcurrencyGate(Gate):
 
 
 class SuspensionGate(Gate):
-    """Closed while a sender is suspended."""
+    """Closed while a sender is suspended: until *open_from*, which whoever suspends it sets."""
 
-    __slots__ = ("until",)
+    __slots__ = ()
 
     def __init__(self) -> None:
         super().__init__("suspended")
-        self.until = 0.0
+        self.open_from = 0.0
 
     @override
     def opens_at(self, now: float) -> float:
-        return self.until
+        return self.open_from
 
 
 class HoldGate(Gate):

@@ -85,7 +85,7 @@ class Hierarchy:
         self._set_rates()
         gone = [lane for lane in before if lane not in self._nominal]
         for lane in gone:
-            lane.suspension.until = inf
+            lane.suspension.open_from = inf
         return gone
 
     def lane(self, sender: Sender, carrier: Carrier | None) -> Lane:
@@ -102,7 +102,7 @@ class Hierarchy:
         if lanes is None:
             lanes = self._media_lanes[sender.number] = self._lanes_of(sender, {}, has_media=True)
             for lane in lanes.values():
-                lane.suspension.until = self.lane(sender, carrier).suspension.until
+                lane.suspension.open_from = self.lane(sender, carrier).suspension.open_from
             self._set_rates()
         return lanes[carrier if len(lanes) > 1 else None]
 

@@ -27,6 +27,7 @@ class Lane:
     """
 
     __slots__ = (
+        "_meters",
         "concurrency",
         "gates",
         "name",
@@ -73,6 +74,7 @@ class Lane:
         self.queue = FairQueue(self, weights, throttles, hold)
         self.waiting_at: Gate | None = None
         self.suspension = next(gate for gate in gates if isinstance(gate, SuspensionGate))
+        self._meters = tuple(gate for gate in gates if gate is not self.suspension)
         self.concurrency = next(gate for gate in gates if isinstance(gate, ConcurrencyGate))
         self.queues = tuple(gate for gate in gates if isinstance(gate, QueueGate))
         # Those of its sender, which the queues at Twilio drain at.
@@ -91,38 +93,44 @@ class Lane:
     def closed_gate(self, now: float) -> tuple[Gate, float] | None:
         """Return the first gate that is closed and when it opens; None when a message may leave."""
         for gate in self.gates:
-            opens_at = gate.opens_at(now)
-            if opens_at > now:
+            if gate.open_from > now and (opens_at := gate.opens_at(now)) > now:
                 return gate, opens_at
         return None
 
     def is_short(self, ahead: float) -> bool:
         """Say whether less is prepared than leaves within *ahead* seconds, and one more message may stand by."""
-        if self.prepared and (self.prepared_cost >= self.rate * ahead or self.prepared >= self.standby.most_of_a_lane):
+        if not self.standby.is_free:
             return False
-        return self.standby.is_free
+        return not self.prepared or (
+            self.prepared_cost < self.rate * ahead and self.prepared < self.standby.most_of_a_lane
+        )
 
     def prepare(self, message: Message, now: float) -> None:
         """*message* was chosen from the queue; its campaign's throttle counts it."""
-        self._stand_by(message, 1)
+        self._stand_by(message)
         if self.throttles and (throttle := self.throttles.get(message.job.campaign)) is not None:
             throttle.take(message.cost, now)
 
     def leave(self) -> Message:
         """Return the message that is to leave next; there has to be one that is ready."""
         message = self.ready.popleft()
-        self._stand_by(message, -1)
+        self.withdraw(message)
         return message
 
     def withdraw(self, message: Message) -> None:
-        """*message* was prepared and does not leave by this lane."""
-        self._stand_by(message, -1)
+        """*message* was prepared, and is no more: it leaves, or does not leave by this lane."""
+        self.prepared -= 1
+        self.prepared_cost -= message.cost
+        standby = self.standby
+        standby.count -= 1
+        if not self.prepared:
+            standby.lanes -= 1
 
     def go_again(self, message: Message) -> None:
         """Let *message*, which left for nothing, be the next to leave; what left earlier goes again earlier."""
         place = place_among_returned(self.ready, message)
         self.ready.insert(place, message)
-        self._stand_by(message, 1)
+        self._stand_by(message)
 
     def drain(self) -> Iterator[Message]:
         """Take out everything that is ready or waits, in about the order in which it would have left."""
@@ -135,12 +143,12 @@ class Lane:
     def take(self, message: Message, now: float) -> None:
         """Pass *message* through every gate."""
         cost = message.cost
-        for gate in self.gates:
+        for gate in self._meters:
             gate.take(cost, now)
 
     def give_back(self, message: Message) -> None:
         """*message* passed for nothing: Twilio did not process it."""
-        for gate in self.gates:
+        for gate in self._meters:
             gate.give_back(message.cost, message.departed_at)
 
     def unchoose(self, message: Message) -> None:
@@ -169,7 +177,7 @@ class Lane:
 
     def suspended_for(self, now: float) -> float:
         """Return how many seconds it is still suspended."""
-        return max(0.0, self.suspension.until - now)
+        return max(0.0, self.suspension.open_from - now)
 
     def queued_for(self, cost: int, now: float) -> float:
         """Return for how many seconds, at most, a message of *cost* segments that leaves now lies in Twilio's queue."""
@@ -184,9 +192,10 @@ class Lane:
         """Return about how many seconds it takes until everything that waits here has left."""
         return self.queue.cost_ahead(sys.maxsize - 1) / self.rate
 
-    def _stand_by(self, message: Message, count: int) -> None:
-        self.standby.lanes -= self.prepared > 0
-        self.prepared += count
-        self.standby.lanes += self.prepared > 0
-        self.prepared_cost += count * message.cost
-        self.standby.count += count
+    def _stand_by(self, message: Message) -> None:
+        standby = self.standby
+        if not self.prepared:
+            standby.lanes += 1
+        standby.count += 1
+        self.prepared += 1
+        self.prepared_cost += message.cost

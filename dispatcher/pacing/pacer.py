@@ -123,11 +123,14 @@ class Pacer:
                     continue  # all that wait are held by their campaigns, which bring the lane back
             self._serve(lane, now)
 
-    def look_again(self, gates: Iterable[Gate]) -> None:
-        """Something happened that may have opened *gates*, but nobody may leave now: the next `run` will see."""
+    def look_again(self, gates: Iterable[Gate]) -> bool:
+        """Something happened that may have opened *gates*: the next `run` will see. Say whether anybody waits there."""
+        does_anybody_wait = False
         for gate in gates:
             if gate.waiting:
                 self._schedule(gate, 0.0)
+                does_anybody_wait = True
+        return does_anybody_wait
 
     def dissolve(self, gate: Gate) -> None:
         """*gate* of a campaign holds nobody any more: what waits at it goes on."""
@@ -161,7 +164,8 @@ class Pacer:
                     self._wait(lane, lane.standby, lane.standby.opens_at(now), now)
                 return  # `announced` comes back to it; or all that wait are held at the gates of their campaigns
             message = lane.leave()
-            self.look_again((lane.standby,))
+            if lane.standby.waiting:
+                self._schedule(lane.standby, 0.0)
             if self._admit(message, now):
                 lane.take(message, now)
                 self._depart(message, lane, now)

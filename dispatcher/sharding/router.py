@@ -57,10 +57,14 @@ class Router:
         *spill_after* and another would not. Who has nothing left of a cap comes after all who only take long,
         and who is in quarantine after that. When all are out, the first to which it belongs: it waits there.
         """
+        return self.seek(message, now)[0]
+
+    def seek(self, message: Message, now: float) -> tuple[Sender | None, bool]:
+        """Choose the sender for *message*; return it, and whether it waits longer than *spill_after* even there."""
         try:
             candidates = self._pools[message.job.pool]
         except KeyError:
-            return None  # the config had that pool when the message came
+            return None, False  # the config had that pool when the message came
         own: Sender | None = None
         used_up: Sender | None = None
         out: Sender | None = None
@@ -73,17 +77,17 @@ class Router:
                 if self._health.is_out(sender.number, now):
                     out = out or sender
                 elif (wait := self._wait(sender, message)) <= candidates.spill_after:
-                    return sender
+                    return sender, False
                 elif wait == inf:
                     used_up = used_up or sender
                 else:
                     own = own or sender
                     asked += 1
                     if asked == candidates.most_asked:
-                        return own
+                        return own, True
             if own is not None or used_up is not None:
                 break
-        return own or used_up or out
+        return own or used_up or out, True
 
     def can_take(self, sender: Sender, message: Message) -> bool:
         """Say whether *sender* may ever send *message*."""

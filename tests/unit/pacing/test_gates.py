@@ -280,5 +280,5 @@ def test_a_limit_grows_while_most_of_it_is_in_use_and_no_longer() -> None:
 def test_a_suspended_sender_is_closed_until_its_time() -> None:
     gate = SuspensionGate()
     assert gate.opens_at(NOW) <= NOW
-    gate.until = NOW + 30
+    gate.open_from = NOW + 30
     assert gate.opens_at(NOW) == NOW + 30

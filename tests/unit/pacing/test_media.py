@@ -141,7 +141,7 @@ def test_a_sender_whose_rest_began_before_its_first_media_rests_for_them_too() -
     fleet = make_fleet([make_sender("72345", 10, mms=10)])
     traffic = Traffic(fleet)
     for lane in traffic.hierarchy.lanes_of("72345"):
-        lane.suspension.until = traffic.now + 5.0
+        lane.suspension.open_from = traffic.now + 5.0
     traffic.offer("72345", [make_message(has_media=True)])
     traffic.run(4.9)
     assert traffic.departures == []
