@@ -258,8 +258,10 @@ class Worker:
             self.frequency.concluded(message.job, self._clock.epoch(), is_sent=is_sent)
 
     def _answered(self, request: Request, answer: Answer | NotSent | NoAnswer) -> None:
-        self.pipeline.answers.answered(request, answer)
-        self.driver.wake()
+        if self.pipeline.answers.answered(request, answer):
+            self.driver.catch_up_soon()
+        else:
+            self.driver.wake()
 
 
 def compliance_gate(

@@ -20,7 +20,6 @@ from dispatcher.delivery.verdict import (
     Unreached,
     judge,
 )
-from dispatcher.domain.fence import Fence
 from dispatcher.domain.fleet import Sender
 from dispatcher.domain.message import Message
 from dispatcher.domain.outcome import Status
@@ -38,13 +37,13 @@ log = structlog.get_logger()
 
 # A family that sends more than Twilio allows it pauses for so many seconds.
 FAMILY_PAUSE = 1.0
+_PROCESSED = (Accepted, Declined)
 
 
 class Answers:
     """Counts the requests in flight, and acts on what Twilio says to them.
 
-    *queue_is_full* is called with the number of a sender whose queue at Twilio has no room. While `is_open` is not set,
-    nothing may leave because an answer came.
+    *queue_is_full* is called with the number of a sender whose queue at Twilio has no room.
     """
 
     def __init__(
@@ -55,7 +54,6 @@ class Answers:
         doubts: Doubts,
         returns: Returns,
         outcomes: Outcomes,
-        fence: Fence,
         clock: Clock,
         queue_is_full: Callable[[str], None],
     ) -> None:
@@ -64,27 +62,29 @@ class Answers:
         self._doubts = doubts
         self._returns = returns
         self._outcomes = outcomes
-        self._fence = fence
         self._clock = clock
         self._queue_is_full = queue_is_full
-        self.is_open = False
         self.in_flight = 0
         self.quiet = asyncio.Event()
         self.quiet.set()
 
     def expect_one(self) -> None:
         """A request leaves: there will be an answer, or a reason why not."""
+        if not self.in_flight:
+            self.quiet.clear()
         self.in_flight += 1
-        self.quiet.clear()
 
-    def answered(self, request: Request, answer: Answer | NotSent | NoAnswer) -> None:
-        """Twilio's *answer* to *request*, or why there is none."""
+    def answered(self, request: Request, answer: Answer | NotSent | NoAnswer) -> bool:
+        """Act on Twilio's *answer* to *request*, or why there is none; say whether others have waited for it.
+
+        They leave in the pipeline's next `run`: together with those that the answers beside this one let go.
+        """
         message = request.message
         now = self._clock.monotonic()
         lane: Lane = message.lane
         verdict = judge(answer)
         after = now - message.departed_at
-        late_by = lane.concurrency.answered(after, now, healthy=isinstance(verdict, Accepted | Declined))
+        late_by = lane.concurrency.answered(after, now, healthy=isinstance(verdict, _PROCESSED))
         _request_seconds(request.account).observe(after)
         may_open: Sequence[Gate] = lane.shared
         match verdict:
@@ -107,19 +107,10 @@ class Answers:
                 _requests(request.account, "in_doubt").inc()
                 lane.accept(message, now, late_by)
                 self._doubts.got_no_answer(message, lane.sender.number, reason)
-        self._count_down(may_open, now)
-
-    def _count_down(self, may_open: Sequence[Gate], now: float) -> None:
-        """A request is no longer in flight: others may have waited for that."""
         self.in_flight -= 1
         if not self.in_flight:
             self.quiet.set()
-        if not self.is_open or not self._fence.is_open(now):
-            self._pacer.look_again(may_open)
-            return
-        for gate in may_open:
-            if gate.waiting:
-                self._pacer.poke(gate, now)
+        return self._pacer.look_again(may_open)
 
     def _accepted(self, message: Message, lane: Lane, sid: str, segments: int) -> None:
         _requests(lane.sender.account, "accepted").inc()

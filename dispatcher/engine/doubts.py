@@ -1,6 +1,5 @@
 """Messages of which nobody knows whether Twilio has them, until evidence or the pool's policy decides."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
@@ -18,8 +17,9 @@ from dispatcher.telemetry import metrics
 # Twilio's list may be behind: it is looked at twice, so many seconds apart.
 SECOND_LOOK = 5.0
 LOOKS = 2
-# The same text to the same recipient may come from two jobs: so many SIDs are remembered to tell them apart.
-REMEMBERED_SIDS = 50_000
+# The same text to the same recipient may come from two jobs: so many SIDs at least are remembered to tell them apart,
+# and at most twice as many.
+REMEMBERED_SIDS = 30_000
 
 
 class Doubt(msgspec.Struct, kw_only=True, gc=False):
@@ -65,8 +65,9 @@ class Doubts:
         self._send_again = send_again
         self._agenda: list[tuple[float, int, Doubt]] = []
         self._order = count()
-        # Whose message each is, by the job's id; of what a former owner sent that is not known.
-        self._sids: OrderedDict[str, str | None] = OrderedDict()
+        # Whose message each is, by the job's id; of what a former owner sent that is not known. In two generations.
+        self._sids: dict[str, str | None] = {}
+        self._older_sids: dict[str, str | None] = {}
 
     def __len__(self) -> int:
         return len(self._agenda)
@@ -149,13 +150,14 @@ class Doubts:
 
         The job's own may be known: Twilio said it, and the result did not come to Kafka before the partition went.
         """
-        return sid in self._sids and self._sids[sid] != job
+        sids = self._sids if sid in self._sids else self._older_sids
+        return sid in sids and sids[sid] != job
 
     def remember(self, sid: str, job: str | None) -> None:
         """Twilio's message *sid* is that of the *job* with this id; None: it is some job's."""
         self._sids[sid] = job
-        if len(self._sids) > REMEMBERED_SIDS:
-            self._sids.popitem(last=False)
+        if len(self._sids) >= REMEMBERED_SIDS:
+            self._older_sids, self._sids = self._sids, {}
 
     def _schedule(self, doubt: Doubt, when: float) -> None:
         heappush(self._agenda, (when, next(self._order), doubt))

@@ -142,7 +142,6 @@ class Pipeline:
             doubts=self.doubts,
             returns=self._returns,
             outcomes=outcomes,
-            fence=fence,
             clock=clock,
             queue_is_full=self.senders.refused,
         )
@@ -319,12 +318,12 @@ class Pipeline:
     def halt(self) -> None:
         """Let nothing leave any more; `answers.quiet` is set once what is in flight has come back."""
         self._halted = True
-        self.doubts.is_open = self.answers.is_open = False
+        self.doubts.is_open = False
 
     def resume(self) -> None:
         """Let messages leave."""
         self._halted = False
-        self.doubts.is_open = self.answers.is_open = True
+        self.doubts.is_open = True
 
     def forget(self) -> None:
         """Drop every message that waits: its partition goes to another worker, or will be read again."""
@@ -383,10 +382,10 @@ class Pipeline:
 
     def next_due(self) -> float:
         """Return the monotonic time at which `run` is needed next; inf: not before something happens."""
-        if self._halted or not self._fence.is_open(self._clock.monotonic()):
+        due = min(self._pacer.next_due(), self.campaigns.due, self.room.due, self._later.next_due())
+        if due == inf or self._halted or not self._fence.is_open(self._clock.monotonic()):
             return inf
-        due = min(self._pacer.next_due(), self.campaigns.due, self.room.due)
-        return min(due, self._later.next_due()) if self._later else due
+        return due
 
     def _place(self, message: Message) -> None:
         if self.campaigns.stopped and self.campaigns.stop(message):

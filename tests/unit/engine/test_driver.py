@@ -39,6 +39,10 @@ class Loop:
 
     def __init__(self) -> None:
         self.timers: list[Timer] = []
+        self.soon: list[Callable[[], None]] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.soon.append(callback)
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         self.timers.append(Timer(delay, callback))
@@ -91,6 +95,18 @@ def test_it_runs_once_a_tick_at_most(
     driver.wake()
     assert loop.timers[-1].delay == pytest.approx(delay, abs=2 * ROUNDING)
     assert len(loop.timers) == 2
+
+
+def test_who_rings_with_the_ticks_end_is_not_asked_for_anything_earlier(
+    driver: Driver, loop: Loop, pipe: Pipe, clock: FakeClock
+) -> None:
+    driver._tick()
+    pipe.due = 1000.0 + TICK
+    driver.wake()
+    clock.advance(TICK / 2)
+    pipe.due = 0.0
+    driver.wake()
+    assert [timer.delay for timer in loop.timers] == [pytest.approx(TICK, abs=2 * ROUNDING)]
 
 
 def test_many_wakes_are_one_timer(driver: Driver, loop: Loop, pipe: Pipe) -> None:
@@ -150,6 +166,18 @@ def test_catching_up_runs_at_once_whatever_ran_lately(
     driver.catch_up()
     assert pipe.runs == 2
     assert [timer.delay for timer in loop.armed] == [pytest.approx(7.0, abs=2 * ROUNDING)]
+
+
+def test_what_catches_up_soon_does_so_once_for_all_of_a_round(driver: Driver, loop: Loop, pipe: Pipe) -> None:
+    driver._tick()
+    for runs in (2, 3):
+        pipe.due = 1000.0
+        for _ in range(100):
+            driver.catch_up_soon()
+        assert pipe.runs == runs - 1, "what else the loop has read comes first"
+        assert len(loop.soon) == 1
+        loop.soon.pop()()
+        assert pipe.runs == runs
 
 
 @pytest.mark.parametrize("since", [0.001, 0.003])
