@@ -156,7 +156,7 @@ class Stage:
         self._offsets = count()
         self._order = count()
         self._journal_seconds = journal
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._events: list[tuple[float, int, Callable[[], object]]] = []
         self.caps = caps = self._caps(fleet) if CapRules(fleet) else None
         make_pipeline: type[Pipeline] | partial[CappedPipeline] = Pipeline
         if caps is not None:
@@ -313,7 +313,7 @@ class Stage:
             safe, self.journal.unsafe = self.journal.unsafe, []
             self._later(self._journal_seconds, lambda: self.pipeline.intended(safe))
 
-    def _later(self, seconds: float, happen: Callable[[], None]) -> None:
+    def _later(self, seconds: float, happen: Callable[[], object]) -> None:
         heappush(self._events, (self.clock.monotonic() + seconds, next(self._order), happen))
 
     def _send(self, request: Request) -> None:
