@@ -53,15 +53,15 @@ class PartitionOffsets:
     False for good when the partition goes to somebody else: what comes back for it then is no longer ours to settle.
     """
 
-    __slots__ = ("_base", "_bits", "_next", "_open", "_pages", "_unsettled", "is_owned", "partition", "topic")
+    __slots__ = ("_base", "_bits", "_next", "_pages", "_taken", "_unsettled", "is_owned", "partition", "topic")
 
     def __init__(self, topic: str, partition: int, bookmark: Bookmark) -> None:
         self.topic = topic
         self.partition = partition
         self.is_owned = True
         self._base = bookmark.watermark & ~7  # offset of the bitmap's first bit
-        self._bits = bytearray(bookmark.settled)
-        self._open: deque[int] = deque()
+        self._bits = bytearray(bookmark.settled)  # reaches as far as what was taken
+        self._taken: deque[int] = deque()  # in order; what is settled of them goes when it comes to stand first
         self._next = bookmark.watermark
         self._unsettled = 0
         self._pages: dict[int, JournalPage] = {}
@@ -69,28 +69,32 @@ class PartitionOffsets:
     def take(self, offset: int) -> bool:
         """Take *offset* in hand; False when it was settled before the last commit and needs nothing more."""
         self._next = offset + 1
-        if not self._open:
+        if not self._unsettled:
+            self._taken.clear()
             self._forget_below(offset)
-        if self._is_settled(offset):
+        index = (offset - self._base) >> 3
+        if index >= len(self._bits):
+            self._reach(index)
+        elif self._bits[index] & (1 << (offset & 7)):
             return False
-        self._open.append(offset)
+        self._taken.append(offset)
         self._unsettled += 1
         return True
 
     def settle(self, offset: int) -> None:
-        """The record at *offset* needs nothing more."""
+        """The record at *offset*, which was taken, needs nothing more."""
         self._unsettled -= 1
         page = self._pages.pop(offset, None)
         if page is not None:
             page.open -= 1
-        self._mark(offset)
-        while self._open and self._is_settled(self._open[0]):
-            self._open.popleft()
+        self._bits[(offset - self._base) >> 3] |= 1 << (offset & 7)
 
     def recall(self, offset: int) -> None:
         """*offset* was settled by an owner who did not come to commit it; to be said before it is taken."""
-        if offset >= self._base:
-            self._mark(offset)
+        index = (offset - self._base) >> 3
+        if index >= 0:
+            self._reach(index)
+            self._bits[index] |= 1 << (offset & 7)
 
     def is_open(self, offset: int) -> bool:
         """Say whether the job at *offset* is to be taken again; to be asked when what is settled was recalled."""
@@ -111,7 +115,10 @@ class PartitionOffsets:
     @property
     def watermark(self) -> int:
         """The offset to commit: everything below it is settled."""
-        return self._open[0] if self._open else self._next
+        taken, bits, base = self._taken, self._bits, self._base
+        while taken and bits[(taken[0] - base) >> 3] & (1 << (taken[0] & 7)):
+            taken.popleft()
+        return taken[0] if taken else self._next
 
     @property
     def in_hand(self) -> int:
@@ -147,11 +154,9 @@ class PartitionOffsets:
             del self._bits[:needless]
         self._base = offset & ~7
 
-    def _mark(self, offset: int) -> None:
-        index = (offset - self._base) >> 3
-        if index >= len(self._bits):
-            self._bits.extend(bytes(index + 1 - len(self._bits)))
-        self._bits[index] |= 1 << (offset & 7)
+    def _reach(self, index: int) -> None:
+        """Let the bitmap have a byte with this *index*."""
+        self._bits.extend(bytes(max(0, index + 1 - len(self._bits))))
 
     def _is_settled(self, offset: int) -> bool:
         index = (offset - self._base) >> 3
