@@ -136,14 +136,15 @@ class Ledger:
         """Write down that *message* is about to be sent, about *ahead* seconds from now."""
         book, now = self._book, self._clock.monotonic()
         if not book.messages:
+            # The first of a page sees to it that it is written, whatever joins it.
             book.began = now
+            self._idle.clear()
+            self._wake.set()
         book.wanted_at = min(book.wanted_at, now + ahead - IN_TIME)
         book.page.intents.append(intent)
         book.messages.append(message)
         if message.history:
             book.page.tried.append(_tried(message))
-        self._idle.clear()
-        self._wake.set()
 
     def void(self, message: Message) -> None:
         """Write down, some time soon, that the last request for *message* was not processed."""

@@ -25,12 +25,13 @@ KEPT_OF_TOO_LARGE = 64 * 1024
 class Record(msgspec.Struct, frozen=True, gc=False):
     """A record to write, and the job that is settled by it.
 
-    *timestamp* is in milliseconds of the epoch; None: when it is written.
+    *timestamp* is in milliseconds of the epoch; None: when it is written. *headers* are a list because aiokafka's C
+    extension takes nothing else.
     """
 
     key: bytes | None
     value: bytes
-    headers: tuple[tuple[str, bytes], ...]
+    headers: list[tuple[str, bytes]]
     origin: Origin
     offset: int
     timestamp: int | None = None
@@ -64,9 +65,10 @@ class Publisher:
         waiting = self._waiting.get(target)
         if waiting is None:
             waiting = self._waiting[target] = deque()
+            # What is there already is on its way: the next tick looks for it, or the batch ahead of it once it is safe.
+            self._idle.clear()
+            self._wake.set()
         waiting.append(record)
-        self._idle.clear()
-        self._wake.set()
 
     async def run(self) -> None:
         """Write what is added, for ever."""
@@ -98,14 +100,14 @@ class Publisher:
         sent: list[Record] = []
         most = self._most.get(target, len(waiting))
         while waiting and len(sent) < most:
-            record = waiting[0]
+            record = waiting.popleft()
             if not record.origin.is_owned:
-                waiting.popleft()
                 continue
-            key, value, headers = record.key, record.value, list(record.headers)
-            if batch.append(timestamp=record.timestamp, key=key, value=value, headers=headers) is None:
+            stamp, headers = record.timestamp, record.headers
+            if batch.append(timestamp=stamp, key=record.key, value=record.value, headers=headers) is None:
+                waiting.appendleft(record)
                 break
-            sent.append(waiting.popleft())
+            sent.append(record)
         if not waiting:
             del self._waiting[target]
         if not sent:
@@ -161,6 +163,6 @@ def _shortened(record: Record) -> Record:
     key, value = record.key, record.value
     if len(value) <= KEPT_OF_TOO_LARGE and len(key or b"") <= KEPT_OF_TOO_LARGE:
         return record
-    headers = (*record.headers, ("truncated-from-bytes", str(len(value)).encode()))
+    headers = [*record.headers, ("truncated-from-bytes", str(len(value)).encode())]
     key = None if key is None else key[:KEPT_OF_TOO_LARGE]
     return msgspec.structs.replace(record, key=key, value=value[:KEPT_OF_TOO_LARGE], headers=headers)

@@ -77,7 +77,7 @@ class Outcomes:
         if message.charged:
             result = replace(result, charges=message.charged)
         _results(status).inc()
-        record = Record(job.id.encode(), _encode(result), (), origin, message.offset)
+        record = Record(job.id.encode(), _encode(result), [], origin, message.offset)
         self._publisher.add(self._topics.results, record)
 
     def failed(self, message: Message, sender: str, code: int | None, reason: str) -> None:
@@ -102,7 +102,7 @@ class Outcomes:
         first = message.first or place
         headers = write_headers(Parked(due, first, priority, message.attempts, message.history, is_booked, place))
         at = int(self._clock.epoch() * 1000)
-        record = Record(message.job.to.encode(), _encode(message.job), headers, origin, message.offset, at)
+        record = Record(message.job.to.encode(), _encode(message.job), list(headers), origin, message.offset, at)
         self._publisher.add(f"{self._topics.parked}.{tier}", record)
 
     def bury(self, origin: Origin, offset: int, key: bytes | None, value: bytes | None, reason: str) -> None:

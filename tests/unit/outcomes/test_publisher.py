@@ -93,7 +93,7 @@ class Press:
     def add(
         self, value: bytes = b"{}", *, partition: int = 0, offset: int = 0, topic: str = RESULTS, key: bytes = b"k"
     ) -> None:
-        self.publisher.add(topic, Record(key, value, (), self.desks[partition], offset))
+        self.publisher.add(topic, Record(key, value, [], self.desks[partition], offset))
 
     async def settle_down(self) -> None:
         for _ in range(10):
@@ -359,7 +359,7 @@ async def test_of_one_batch_what_is_of_a_former_assignment_is_left_out(press: Pr
     former = Desk(partition=0)
     former.is_owned = False
     for offset in range(4):
-        press.publisher.add(RESULTS, Record(b"k", b"%d" % offset, (), (former, press.desks[0])[offset % 2], offset))
+        press.publisher.add(RESULTS, Record(b"k", b"%d" % offset, [], (former, press.desks[0])[offset % 2], offset))
     await press.tick()
     assert press.producer.last.values() == [b"1", b"3"]
     press.producer.last.acknowledge()
@@ -377,7 +377,7 @@ async def test_a_producer_that_is_closed_settles_nothing(press: Press) -> None:
 
 async def test_a_record_is_of_the_moment_that_it_says(press: Press) -> None:
     for timestamp in (None, 1_764_000_000_000):
-        press.publisher.add(RESULTS, Record(b"k", b"{}", (), press.desks[0], 0, timestamp))
+        press.publisher.add(RESULTS, Record(b"k", b"{}", [], press.desks[0], 0, timestamp))
     await press.tick()
     assert press.producer.last.timestamps == [None, 1_764_000_000_000]
     press.producer.last.acknowledge()
