@@ -118,7 +118,7 @@ class ComplianceGate:
         """Say whether `last_objection` may have any against *job*."""
         if job.expires_at is not None or job.pool in self._quiet_pools:
             return True
-        return self._frequency is not None or bool(self._suppressions)
+        return self._frequency is not None or not self._suppressions.is_empty
 
     def _quiet(self, job: Job, at: float) -> Objection | Postponed | None:
         opening = self._quiet_hours.opening(job, at)

@@ -56,17 +56,15 @@ class Numbers:
 class SuppressionList:
     """What the suppressions topic says: which numbers each scope must not text."""
 
-    __slots__ = ("_by_scope", "_everywhere")
+    __slots__ = ("_by_scope", "_everywhere", "is_empty")
 
     def __init__(self) -> None:
+        self.is_empty = True  # kept current, since every message asks
         self._everywhere = Numbers()
         self._by_scope: dict[SuppressionScope, Numbers] = {EVERYWHERE: self._everywhere}
 
     def __len__(self) -> int:
         return sum(map(len, self._by_scope.values()))
-
-    def __bool__(self) -> bool:
-        return bool(self._everywhere) or len(self._by_scope) > 1
 
     def suppress(self, number: str, scope: SuppressionScope) -> None:
         """From now on nothing goes to *number* within *scope*."""
@@ -74,15 +72,19 @@ class SuppressionList:
         if numbers is None:
             numbers = self._by_scope[scope] = Numbers()
         numbers.add(number)
+        self.is_empty = False
 
     def lift(self, number: str, scope: SuppressionScope) -> None:
         """*scope* as such stands against *number* no more."""
         if (numbers := self._by_scope.get(scope)) is not None:
             numbers.discard(number)
+            self.is_empty = not any(self._by_scope.values())
 
     def covering(self, number: str, pool: str, sender: str | None = None) -> SuppressionScope | None:
         """Return the scope that keeps *number* from being texted through *pool* (and by *sender*); None for none."""
-        if self._everywhere and number in self._everywhere:
+        if self.is_empty:
+            return None
+        if number in self._everywhere:
             return EVERYWHERE
         if len(self._by_scope) == 1:  # no narrow one has ever been named
             return None

@@ -28,14 +28,14 @@ def decode(value: bytes | None) -> Job:
         raise NotAJobError(_sentence(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotAJobError(f"the record is not JSON: {error}") from error
-    contents = (job.body is not None) + (job.template is not None)
-    if contents > 1:
+    body, template, media_urls = job.body, job.template, job.media_urls
+    if body is not None and template is not None:
         raise NotAJobError("the job has both a body and a template; give one of them")
-    if not contents and not job.media_urls:
+    if body is None and template is None and not media_urls:
         raise NotAJobError("the job has no content; give body, template or media_urls")
-    if job.media_urls:
-        _check_media(job.media_urls)
-    return job if job.template is None else _rendered(job, job.template)
+    if media_urls:
+        _check_media(media_urls)
+    return job if template is None else _rendered(job, template)
 
 
 def _check_media(urls: Sequence[str]) -> None:

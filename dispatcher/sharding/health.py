@@ -59,8 +59,7 @@ class Health:
 
     def is_out(self, number: str, now: float) -> bool:
         """Say whether the sender with *number* is in quarantine or suspended at *now*."""
-        quarantine = self.quarantines.get(number)
-        if quarantine is not None and quarantine.until > now:
+        if self.quarantines and (quarantine := self.quarantines.get(number)) is not None and quarantine.until > now:
             return True
         return bool(self.suspensions) and self.suspensions.get(number, 0.0) > now
 

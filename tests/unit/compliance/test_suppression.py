@@ -27,6 +27,7 @@ def test_each_scope_stands_for_itself_and_the_last_word_counts(
         entry = (numbers[index % len(numbers)], scope)
         getattr(suppressions, what)(*entry)
         (expected.add if what == "suppress" else expected.discard)(entry)
+        assert suppressions.is_empty is (not expected), "then nobody has to ask it"
     assert len(suppressions) == len(expected)
     for number in numbers:
         for pool in ("a", "72345"):
@@ -57,13 +58,6 @@ def test_numbers_that_end_alike_are_kept_apart() -> None:
     assert all(number in numbers for number in alike)
     assert f"+{120655501 * 10**6 + 1}" not in numbers
     assert len(numbers) == 2000
-
-
-def test_an_empty_list_is_false_so_that_nobody_has_to_ask_it() -> None:
-    suppressions = SuppressionList()
-    assert not suppressions
-    suppressions.suppress("+12065550142", SuppressionScope("sender", "72345"))
-    assert suppressions
 
 
 def test_many_numbers_take_little_more_than_their_eight_bytes() -> None:
