@@ -1,6 +1,6 @@
 """The words of an HTTP exchange: what is asked, what came back, and how sure it is that nothing did."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -58,10 +58,10 @@ class Head:
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
-    """A whole answer; 1xx ones and redirects are nobody's business here."""
+    """A whole answer; 1xx ones and redirects are nobody's business here. *headers* may be read anew at each look."""
 
     status: int
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: Iterable[tuple[bytes, bytes]]
     body: bytes
 
     def header(self, name: bytes) -> bytes | None:

@@ -6,17 +6,19 @@ import asyncio
 import select
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from math import inf
 from typing import Any, cast
 
 import httptools
+import msgspec
 
 from dispatcher.transport.exchange import LARGEST_BODY, LARGEST_HEAD, Done, NoReplyError, Outcome, Reply
 
-# With its chunks' sizes and trailers; who sends more wants us to run out of memory.
-_LARGEST_ANSWER = 2 * (LARGEST_HEAD + LARGEST_BODY)
-_CONTINUE, _SWITCHING_PROTOCOLS, _OK = 100, 101, 200
+# What is no body counts as head: interim answers, chunks' sizes, trailers. Who sends more wants our memory.
+_LARGEST_ANSWER = LARGEST_HEAD + LARGEST_BODY
+_CONTINUE, _OK = 100, 200
 
 
 class Connection(asyncio.Protocol):
@@ -24,31 +26,26 @@ class Connection(asyncio.Protocol):
 
     *free* is called when it may carry the next one, just before `done` hears of the last, and *gone* when it is closed.
     After any doubt about where an answer ends it is closed: what follows would be taken for the answer to another.
-    The parser, which judges what is HTTP, calls the `on_` methods while it is fed. *deadline* and *looked_at* are the
-    timer wheel's.
+    The parser, which judges what is HTTP, calls the `on_` methods while it is fed. It would call one for each header,
+    too, so there is none: headers are read when somebody asks. *deadline* and *looked_at* are the timer wheel's.
     """
 
     __slots__ = (
         "_body",
-        "_body_size",
+        "_came",
         "_done",
-        "_fed",
         "_free",
         "_gone",
-        "_has_head",
-        "_head",
-        "_headers",
         "_is_last",
-        "_is_whole",
+        "_outcome",
         "_parser",
         "_poll",
-        "_status",
         "_tag",
         "_transport",
-        "_trouble",
         "deadline",
         "is_open",
         "looked_at",
+        "on_body",
     )
 
     def __init__(
@@ -60,9 +57,15 @@ class Connection(asyncio.Protocol):
         self._gone = gone
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
-        self._parser = httptools.HttpResponseParser(self)
         self._done: Done | None = None
         self._tag: Any = None
+        # All that came since the last outcome, and what of it is body. What comes in one piece is not copied.
+        self._came = b""
+        self._body: list[bytes] = []
+        self._outcome: Outcome | None = None
+        self._is_last = False
+        self.on_body = self._body.append
+        self._parser = httptools.HttpResponseParser(self)
 
     def may_carry(self) -> bool:
         """Say whether a request may be written now: not when the other side has closed, or spoken unasked.
@@ -80,12 +83,6 @@ class Connection(asyncio.Protocol):
         """
         self._tag = tag
         self._done = done
-        self._status = self._fed = self._body_size = 0
-        self._head: list[tuple[bytes, bytes]] = []
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._body: list[bytes] = []
-        self._has_head = self._is_whole = self._is_last = False
-        self._trouble = ""
         self._transport.write(request)
 
     def expire(self) -> None:
@@ -107,28 +104,26 @@ class Connection(asyncio.Protocol):
         if self._done is None:
             self.close()  # nothing was asked
             return
-        self._fed += len(data)
+        self._came += data
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._is_last = True  # the answer may be whole, and what follows it wrong
-            self._trouble = self._trouble or "what came is not HTTP"
+            self._refuse("what came is not HTTP")
             if isinstance(error, httptools.HttpParserCallbackError):
                 _raise_in_the_loop(error)
-        if self._is_whole:
+        if self._outcome is not None:
             self._conclude()
-        elif self._trouble:
-            self._fail(self._trouble)
-        elif self._fed > (_LARGEST_ANSWER if self._has_head else LARGEST_HEAD):
+        elif len(self._came) > (_LARGEST_ANSWER if self._body else LARGEST_HEAD):
             self._fail("the answer is too large")
 
     def eof_received(self) -> None:
         """Take the end of the connection for the end of an answer that does not say where it ends."""
         if self._done is None:
             self.close()
-        elif self._has_head and not _says_where_it_ends(self._head):
+        elif _AnswerHead(self._came).is_whole_and_leaves_the_end_open():
             tls = self._transport.get_extra_info("ssl_object")
             if tls is None or _is_signed_off(tls):
+                self.on_message_complete()
                 self._is_last = True
                 self._conclude()
 
@@ -139,68 +134,86 @@ class Connection(asyncio.Protocol):
         self._fail(f"the connection broke before the whole answer came{cause}")
 
     def on_message_begin(self) -> None:
-        if self._is_whole:
-            self._is_last = True  # of this, we asked for nothing
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        if self._is_whole:
-            return
-        self._check_size()
-        self._status = self._parser.get_status_code()
-        if self._status >= _OK:
-            self._has_head = True
-            self._head, self._headers = self._headers, []  # from here on trailers, which mean nothing to us
-        elif self._status < _CONTINUE or self._status == _SWITCHING_PROTOCOLS:
-            self._trouble = f"the answer's status is {self._status}"
-        else:
-            self._headers.clear()
-
-    def on_body(self, data: bytes) -> None:
-        self._body_size += len(data)
-        if self._body_size > LARGEST_BODY:
-            self._trouble = "the answer's body is too large"
-        elif not self._is_whole:
-            self._body.append(data)
+        self._is_last = self._outcome is not None  # of what follows the answer, we asked for nothing
 
     def on_message_complete(self) -> None:
-        self._check_size()
-        if self._has_head and not self._trouble:
-            self._is_last = self._is_last or not self._parser.should_keep_alive()
-            self._is_whole = True
+        if self._outcome is not None:
+            return
+        status = self._parser.get_status_code()
+        body = b"".join(self._body)
+        size = len(self._came)
+        if size > LARGEST_HEAD and (size - len(body) > LARGEST_HEAD or len(body) > LARGEST_BODY):
+            self._refuse("the answer is too large")
+        elif status >= _OK:
+            self._is_last = not self._parser.should_keep_alive()
+            self._outcome = Reply(status, _Headers(self._came), body)
+        elif status < _CONTINUE:  # after 101 no HTTP follows: the parser raises
+            self._refuse(f"the answer's status is {status}")
 
-    def _check_size(self) -> None:
-        """See that headers, or trailers, are not too large: they can't be while all that came is not."""
-        # With ": " and the line's end.
-        if self._fed > LARGEST_HEAD and sum(len(name) + len(value) + 4 for name, value in self._headers) > LARGEST_HEAD:
-            self._trouble = "the answer's head is too large"
+    def _refuse(self, why: str) -> None:
+        """Take what came for no answer, unless there is one already, and let nothing follow it."""
+        self._is_last = True
+        self._outcome = self._outcome or NoReplyError(why)
+
+    def _fail(self, why: str) -> None:
+        if self._done is None:
+            self.close()
+        else:
+            self._refuse(why)
+            self._conclude()
 
     def _conclude(self) -> None:
-        """Tell the answer. Whoever hears of it may send the next request at once, over this connection."""
-        reply = Reply(self._status, self._head, b"".join(self._body))
-        tag, done = self._tag, cast(Done, self._done)
-        self._tag = self._done = None
+        """Tell the outcome. Whoever hears of it may send the next request at once, over this connection."""
+        done: Any = self._done
+        tag, outcome = self._tag, self._outcome
+        self._done = self._tag = self._outcome = None
+        self._came = b""
+        self._body.clear()
         # An answer may come before all of the request was taken: nobody knows then what the rest would do.
         if self._is_last or self._transport.get_write_buffer_size():
             self.close()
         else:
             self._free(self)
-        _tell(done, tag, reply)
-
-    def _fail(self, why: str) -> None:
-        tag, done = self._tag, self._done
-        self.close()
-        if done is not None:
-            _tell(done, tag, NoReplyError(why))
+        try:
+            done(tag, outcome)
+        except Exception as bug:  # noqa: BLE001 - it is raised, elsewhere
+            _raise_in_the_loop(bug)
 
 
-def _tell(done: Done, tag: Any, outcome: Outcome) -> None:
-    try:
-        done(tag, outcome)
-    except Exception as bug:  # noqa: BLE001 - it is raised, elsewhere
-        _raise_in_the_loop(bug)
+class _Headers(msgspec.Struct, frozen=True, gc=False):
+    """The headers of the answer in *came*, which are read when somebody asks: of most answers nobody does."""
+
+    came: bytes
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(_AnswerHead(self.came).headers)
+
+
+class _AnswerHead:
+    """The head of the answer in *came*: not those of interim answers before it, nor trailers and whatever follows."""
+
+    def __init__(self, came: bytes) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
+        self._is_whole = False
+        self._parser = httptools.HttpResponseParser(self)
+        with suppress(httptools.HttpParserError, httptools.HttpParserUpgrade):  # what follows may be anything
+            self._parser.feed_data(came)
+        del self._parser  # which knows us, too
+
+    def is_whole_and_leaves_the_end_open(self) -> bool:
+        """Say whether only the end of the connection can end the answer."""
+        ends = {b"content-length", b"transfer-encoding"}
+        return self._is_whole and not any(name.lower() in ends for name, _ in self.headers)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._is_whole:
+            self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if not self._is_whole:
+            self._is_whole = self._parser.get_status_code() >= _OK
+            if not self._is_whole:
+                self.headers.clear()
 
 
 def _raise_in_the_loop(bug: Exception) -> None:
@@ -210,10 +223,6 @@ def _raise_in_the_loop(bug: Exception) -> None:
         raise bug
 
     asyncio.get_running_loop().call_soon(raise_it)
-
-
-def _says_where_it_ends(headers: list[tuple[bytes, bytes]]) -> bool:
-    return any(name.lower() in {b"content-length", b"transfer-encoding"} for name, _ in headers)
 
 
 def _is_signed_off(tls: ssl.SSLObject) -> bool:
