@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from math import inf
 from urllib.parse import quote, quote_plus
 
@@ -72,5 +73,6 @@ class RequestMaker:
         return f"From={quote_plus(self._only_number or sender.number)}"
 
 
+@lru_cache(maxsize=256)  # most of a campaign's messages have their text, or their picture, in common
 def _quoted(text: str) -> str:
     return text.translate(_QUOTED) if text.isascii() else quote_plus(text)

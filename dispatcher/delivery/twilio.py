@@ -11,6 +11,9 @@ from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
 from dispatcher.domain.fleet import Account
 from dispatcher.transport.exchange import Head, NoReplyError, Outcome, Reply, Send
 
+# Kept as a number: to ask an enum for its member is a call in Python 3.11.
+_TOO_MANY_REQUESTS = int(HTTPStatus.TOO_MANY_REQUESTS)
+
 Answered = Callable[[Request, Answer | NotSent | NoAnswer], None]
 
 
@@ -51,8 +54,9 @@ def _head(base_url: str, account: Account) -> Head:
 
 def _answer(outcome: Outcome) -> Answer | NotSent | NoAnswer:
     if isinstance(outcome, Reply):
-        retry_after = outcome.header(b"retry-after") if outcome.status == HTTPStatus.TOO_MANY_REQUESTS else None
-        return Answer(outcome.status, outcome.body, _seconds(retry_after))
+        if outcome.status == _TOO_MANY_REQUESTS:
+            return Answer(outcome.status, outcome.body, _seconds(outcome.header(b"retry-after")))
+        return Answer(outcome.status, outcome.body)
     if isinstance(outcome, NoReplyError):
         return NoAnswer(f"Twilio's answer did not come: {outcome}")
     return NotSent(f"the request was not written: {outcome}")

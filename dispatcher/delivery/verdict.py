@@ -6,7 +6,7 @@ https://www.twilio.com/docs/api/errors lists the codes.
 from collections.abc import Mapping
 from enum import Enum
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
@@ -94,11 +94,11 @@ _SUCCESS = range(200, 300)
 _CLIENT_ERRORS = range(400, 500)
 
 
-class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """Twilio has the message. *segments* is 0 where Twilio does not know yet."""
+class Accepted(msgspec.Struct, frozen=True, gc=False, rename={"segments": "num_segments"}):
+    """Twilio has the message, and says so in these words. *segments* is 0 where Twilio does not know yet."""
 
-    sid: str
-    segments: int
+    sid: Annotated[str, msgspec.Meta(min_length=1)]
+    segments: Annotated[int, msgspec.Meta(ge=0, lt=100_000)] = 0
 
 
 class Throttled(msgspec.Struct, frozen=True, gc=False):
@@ -130,9 +130,8 @@ class InDoubt(msgspec.Struct, frozen=True, gc=False):
 Verdict = Accepted | Throttled | Unreached | Declined | InDoubt
 
 
-class _Created(msgspec.Struct, gc=False):
+class _Sid(msgspec.Struct, gc=False):
     sid: Annotated[str, msgspec.Meta(min_length=1)]
-    num_segments: Any = None
 
 
 class _Error(msgspec.Struct, gc=False):
@@ -140,26 +139,31 @@ class _Error(msgspec.Struct, gc=False):
     message: str | None = None
 
 
-_created = msgspec.json.Decoder(_Created)
+_accepted = msgspec.json.Decoder(Accepted, strict=False)  # Twilio writes the count as a string
+_sid = msgspec.json.Decoder(_Sid)
 _error = msgspec.json.Decoder(_Error)
-_LONGEST_COUNT = 6  # digits; no message has a million segments
 # What decoding a body may raise: it comes over the network, and proxies write some of their own.
 _NOT_UNDERSTOOD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def judge(answer: Answer | NotSent | NoAnswer) -> Verdict:
     """Return what *answer* means. Whatever is not understood and may have been processed is in doubt."""
-    if isinstance(answer, NotSent):
-        return Unreached(answer.reason)
-    if isinstance(answer, NoAnswer):
-        return InDoubt(answer.reason)
+    if not isinstance(answer, Answer):
+        return Unreached(answer.reason) if isinstance(answer, NotSent) else InDoubt(answer.reason)
     if answer.status in _SUCCESS:
         try:
-            created = _created.decode(answer.body)
+            return _accepted.decode(answer.body)
         except _NOT_UNDERSTOOD:
-            return InDoubt(f"Twilio answered {answer.status} without a message SID")
-        return Accepted(created.sid, _segments(created.num_segments))
+            return _judge_odd_success(answer)
     return _judge_error(answer)
+
+
+def _judge_odd_success(answer: Answer) -> Verdict:
+    """Judge a success whose count of segments may be none: the SID alone proves that the message was taken."""
+    try:
+        return Accepted(_sid.decode(answer.body).sid)
+    except _NOT_UNDERSTOOD:
+        return InDoubt(f"Twilio answered {answer.status} without a message SID")
 
 
 def _judge_error(answer: Answer) -> Verdict:
@@ -182,9 +186,3 @@ def _code_of(answer: Answer) -> int | None:
         return _error.decode(answer.body).code
     except _NOT_UNDERSTOOD:
         return None  # a gateway's HTML page
-
-
-def _segments(value: Any) -> int:
-    """Read a count that Twilio writes as a string; 0 where it is none, since the SID alone proves that it was taken."""
-    text = value if isinstance(value, str) else str(value)
-    return int(text) if text.isdecimal() and len(text) < _LONGEST_COUNT else 0

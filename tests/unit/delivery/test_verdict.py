@@ -102,13 +102,31 @@ def test_a_server_error_leaves_it_in_doubt(status: int, content: bytes) -> None:
     assert isinstance(judge(Answer(status, content)), InDoubt)
 
 
-@pytest.mark.parametrize("content", [b"", b"OK", b"{}", b"[]", b'{"sid":null}', b'{"sid":7}', b'{"sid":""}', b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"OK", b"{}", b"[]", b'{"sid":null}', b'{"sid":7}', b'{"sid":""}', b'{"sid":"","num_segments":"1"}', b"\xff"],
+)
 def test_a_success_without_a_sid_leaves_it_in_doubt(content: bytes) -> None:
     assert isinstance(judge(Answer(201, content)), InDoubt)
 
 
 @pytest.mark.parametrize(
-    ("segments", "counted"), [("2", 2), (2, 2), ("0", 0), (None, 0), ("", 0), ("many", 0), (-1, 0), ([], 0), (1.5, 0)]
+    ("segments", "counted"),
+    [
+        ("2", 2),
+        (2, 2),
+        ("0", 0),
+        (None, 0),
+        ("", 0),
+        ("many", 0),
+        ("-1", 0),
+        (-1, 0),
+        ([], 0),
+        (1.5, 0),
+        ("99999", 99999),
+        ("100000", 0),
+        (True, 0),
+    ],
 )
 def test_with_a_sid_it_is_accepted_whatever_the_segments_look_like(segments: object, counted: int) -> None:
     """The SID is the proof; to call it in doubt for a count would end it as unknown, or text twice."""
