@@ -96,12 +96,21 @@ class FairQueue:
     def pop(self, now: float) -> Message | None:
         """Return the message whose turn it is; None when none waits, or all that wait are held by their campaign."""
         while (of_class := self._next_class()) is not None:
-            flow = _next_in_turn(of_class.rotation, 1.0)
+            flow = _next_in_turn(of_class.rotation)
             if flow.gate is not None and flow.gate.opens_at(now) > now:
                 of_class.rotation.popleft()
                 self._hold(flow.gate, flow, now)
                 continue
-            return self._take(of_class, flow)
+            message = flow.messages.popleft()
+            cost = message.cost
+            flow.credit -= cost
+            of_class.credit -= cost
+            of_class.cost -= cost
+            self.count -= 1
+            if not flow.messages:
+                of_class.rotation.popleft()
+                del of_class.flows[flow.campaign]
+            return message
         return None
 
     def release(self, flow: Flow) -> None:
@@ -203,26 +212,15 @@ class FairQueue:
             for of_class in waiting:
                 of_class.credit += of_class.weight
 
-    def _take(self, of_class: _Class, flow: Flow) -> Message:
-        message = flow.messages.popleft()
-        flow.credit -= message.cost
-        of_class.credit -= message.cost
-        of_class.cost -= message.cost
-        self.count -= 1
-        if not flow.messages:
-            of_class.rotation.popleft()
-            del of_class.flows[message.job.campaign]
-        return message
 
-
-def _next_in_turn(rotation: deque[Flow], quantum: float) -> Flow:
-    """Return the flow at the head once it has credit; who has none gets a quantum and goes to the end."""
+def _next_in_turn(rotation: deque[Flow]) -> Flow:
+    """Return the flow at the head once it has credit; who has none gets a quantum of 1 and goes to the end."""
     flow = rotation[0]
     if len(rotation) == 1:
         flow.credit = 0.0
         return flow
     while flow.credit <= 0:
-        flow.credit += quantum
+        flow.credit += 1.0
         rotation.rotate(-1)
         flow = rotation[0]
     return flow
