@@ -34,7 +34,7 @@ def objection_to_media_url(url: str) -> str | None:
     return None
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The contract with whoever publishes. One of *body*, *template* or *media_urls* is needed."""
 
     id: Name

@@ -7,6 +7,7 @@ parts, and neither is what a reader sees as one character, as in Twilio's own ca
 """
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from dispatcher.domain.graphemes import iterate_graphemes
@@ -40,6 +41,7 @@ def encoding_of(body: str) -> Encoding:
     return "GSM-7" if _ALL_GSM7.fullmatch(body) else "UCS-2"
 
 
+@lru_cache(maxsize=256)  # most of a campaign's messages have their text in common
 def count_segments(body: str) -> int:
     """Return how many segments *body* takes; an empty body takes one."""
     if _ALL_BASIC.fullmatch(body):

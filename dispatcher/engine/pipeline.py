@@ -219,7 +219,7 @@ class Pipeline:
             self._outcomes.conclude(message, "suppressed", reason=reason)
         elif self.campaigns.stopped and self.campaigns.is_cancelled(job.campaign):
             self.campaigns.stop(message)
-        elif due > now.timestamp():
+        elif due and due > now.timestamp():
             self._later.wait(message, due, is_booked=is_booked)
         else:
             self._consider(message, now)
@@ -444,10 +444,18 @@ class Pipeline:
         if not message.is_announced:
             message.attempts += 1
             message.is_announced = True
-        job, origin = message.job, message.origin
-        at = self._clock.epoch()
-        sender, attempt, first, charges = lane.sender.number, message.attempts, message.first, message.charged
-        intent = Intent(origin.topic, origin.partition, message.offset, job.id, attempt, sender, at, first, charges)
+        origin = message.origin
+        intent = Intent(
+            origin.topic,
+            origin.partition,
+            message.offset,
+            message.job.id,
+            message.attempts,
+            lane.sender.number,
+            self._clock.epoch(),
+            message.first,
+            message.charged,
+        )
         self._ledger.intend(message, intent, min(AHEAD, lane.leaves_in(message.cost, self._clock.monotonic())))
 
     def intended(self, messages: list[Message]) -> None:

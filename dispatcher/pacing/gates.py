@@ -269,7 +269,7 @@ class ConcurrencyGate(Gate):
             self._quickest = min(after, self._quickest)
             self.limit.succeed(binding=self._binding)
             self._backoff = self.FIRST_BACKOFF
-        if not self.waiting and self.in_flight < self.BINDING_FROM * self.limit.limit:
+        if self._binding and not self.waiting and self.in_flight < self.BINDING_FROM * self.limit.limit:
             self._binding = False
         return after - self.LATE * min(self._quickest, self._quickest_before)
 
