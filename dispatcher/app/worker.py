@@ -21,7 +21,7 @@ from dispatcher.delivery.evidence import Listed
 from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.twilio import TwilioApi
-from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
+from dispatcher.delivery.verdict import Verdict
 from dispatcher.domain.caps import CapRules
 from dispatcher.domain.control import CampaignRecord, SenderRecord
 from dispatcher.domain.fence import Fence
@@ -257,8 +257,8 @@ class Worker:
             is_sent = status in {"accepted", "unknown"}
             self.frequency.concluded(message.job, self._clock.epoch(), is_sent=is_sent)
 
-    def _answered(self, request: Request, answer: Answer | NotSent | NoAnswer) -> None:
-        if self.pipeline.answers.answered(request, answer):
+    def _answered(self, request: Request, verdict: Verdict) -> None:
+        if self.pipeline.answers.answered(request, verdict):
             self.driver.catch_up_soon()
         else:
             self.driver.wake()

@@ -7,14 +7,14 @@ from aiohttp import encode_basic_auth
 from yarl import URL
 
 from dispatcher.delivery.request import Request
-from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
+from dispatcher.delivery.verdict import InDoubt, Unreached, Verdict, judge
 from dispatcher.domain.fleet import Account
 from dispatcher.transport.exchange import Head, NoReplyError, Outcome, Reply, Send
 
 # Kept as a number: to ask an enum for its member is a call in Python 3.11.
 _TOO_MANY_REQUESTS = int(HTTPStatus.TOO_MANY_REQUESTS)
 
-Answered = Callable[[Request, Answer | NotSent | NoAnswer], None]
+Answered = Callable[[Request, Verdict], None]
 
 
 class TwilioApi:
@@ -38,7 +38,7 @@ class TwilioApi:
         self._http(self._heads[request.account], request.form, request, self._done)
 
     def _done(self, request: Request, outcome: Outcome) -> None:
-        self._answered(request, _answer(outcome))
+        self._answered(request, _verdict(outcome))
 
 
 def _head(base_url: str, account: Account) -> Head:
@@ -52,14 +52,14 @@ def _head(base_url: str, account: Account) -> Head:
     return Head("POST", URL(f"{base_url.rstrip('/')}/2010-04-01/Accounts/{account.sid}/Messages.json"), headers)
 
 
-def _answer(outcome: Outcome) -> Answer | NotSent | NoAnswer:
+def _verdict(outcome: Outcome) -> Verdict:
     if isinstance(outcome, Reply):
         if outcome.status == _TOO_MANY_REQUESTS:
-            return Answer(outcome.status, outcome.body, _seconds(outcome.header(b"retry-after")))
-        return Answer(outcome.status, outcome.body)
+            return judge(outcome.status, outcome.body, _seconds(outcome.header(b"retry-after")))
+        return judge(outcome.status, outcome.body)
     if isinstance(outcome, NoReplyError):
-        return NoAnswer(f"Twilio's answer did not come: {outcome}")
-    return NotSent(f"the request was not written: {outcome}")
+        return InDoubt(f"Twilio's answer did not come: {outcome}")
+    return Unreached(f"the request was not written: {outcome}")
 
 
 def _seconds(retry_after: bytes | None) -> float | None:

@@ -11,26 +11,6 @@ from typing import Annotated
 import msgspec
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """Twilio answered. *retry_after* is in seconds."""
-
-    status: int
-    body: bytes
-    retry_after: float | None = None
-
-
-class NotSent(msgspec.Struct, frozen=True, gc=False):
-    """The request can't have reached Twilio: it failed before the first byte was written."""
-
-    reason: str
-
-
-class NoAnswer(msgspec.Struct, frozen=True, gc=False):
-    """The request may have reached Twilio, but no answer came."""
-
-    reason: str
-
-
 class Reaction(Enum):
     """What is done about a code; the value says it to a person."""
 
@@ -108,7 +88,7 @@ class Throttled(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unreached(msgspec.Struct, frozen=True, gc=False):
-    """The request was never processed since it never arrived."""
+    """The request can't have reached Twilio: it failed before the first byte was written."""
 
     reason: str
 
@@ -146,43 +126,44 @@ _error = msgspec.json.Decoder(_Error)
 _NOT_UNDERSTOOD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-def judge(answer: Answer | NotSent | NoAnswer) -> Verdict:
-    """Return what *answer* means. Whatever is not understood and may have been processed is in doubt."""
-    if not isinstance(answer, Answer):
-        return Unreached(answer.reason) if isinstance(answer, NotSent) else InDoubt(answer.reason)
-    if answer.status in _SUCCESS:
+def judge(status: int, body: bytes, retry_after: float | None = None) -> Verdict:
+    """Return what an answer of Twilio's means; *retry_after* is in seconds.
+
+    Whatever is not understood and may have been processed is in doubt.
+    """
+    if status in _SUCCESS:
         try:
-            return _accepted.decode(answer.body)
+            return _accepted.decode(body)
         except _NOT_UNDERSTOOD:
-            return _judge_odd_success(answer)
-    return _judge_error(answer)
+            return _judge_odd_success(status, body)
+    return _judge_error(status, body, retry_after)
 
 
-def _judge_odd_success(answer: Answer) -> Verdict:
+def _judge_odd_success(status: int, body: bytes) -> Verdict:
     """Judge a success whose count of segments may be none: the SID alone proves that the message was taken."""
     try:
-        return Accepted(_sid.decode(answer.body).sid)
+        return Accepted(_sid.decode(body).sid)
     except _NOT_UNDERSTOOD:
-        return InDoubt(f"Twilio answered {answer.status} without a message SID")
+        return InDoubt(f"Twilio answered {status} without a message SID")
 
 
-def _judge_error(answer: Answer) -> Verdict:
-    code = _code_of(answer)
+def _judge_error(status: int, body: bytes, retry_after: float | None) -> Verdict:
+    code = _code_in(body)
     if code is not None and code in CODES:
         reaction, meaning = CODES[code]
         return Declined(reaction, code, meaning)
-    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Throttled(answer.retry_after)
-    if answer.status == HTTPStatus.UNAUTHORIZED:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Throttled(retry_after)
+    if status == HTTPStatus.UNAUTHORIZED:
         return Declined(Reaction.STOP_ACCOUNT, code, "Twilio refuses the account's credentials")
-    if answer.status in _CLIENT_ERRORS:
+    if status in _CLIENT_ERRORS:
         # An unknown code of the 4xx kind: Twilio did not take it, and would not take it again.
-        return Declined(Reaction.REFUSE, code, f"Twilio answered {answer.status}")
-    return InDoubt(f"Twilio answered {answer.status}")
+        return Declined(Reaction.REFUSE, code, f"Twilio answered {status}")
+    return InDoubt(f"Twilio answered {status}")
 
 
-def _code_of(answer: Answer) -> int | None:
+def _code_in(body: bytes) -> int | None:
     try:
-        return _error.decode(answer.body).code
+        return _error.decode(body).code
     except _NOT_UNDERSTOOD:
         return None  # a gateway's HTML page

@@ -10,15 +10,12 @@ from dispatcher.clock import Clock
 from dispatcher.delivery.request import Request
 from dispatcher.delivery.verdict import (
     Accepted,
-    Answer,
     Declined,
     InDoubt,
-    NoAnswer,
-    NotSent,
     Reaction,
     Throttled,
     Unreached,
-    judge,
+    Verdict,
 )
 from dispatcher.domain.fleet import Sender
 from dispatcher.domain.message import Message
@@ -74,15 +71,14 @@ class Answers:
             self.quiet.clear()
         self.in_flight += 1
 
-    def answered(self, request: Request, answer: Answer | NotSent | NoAnswer) -> bool:
-        """Act on Twilio's *answer* to *request*, or why there is none; say whether others have waited for it.
+    def answered(self, request: Request, verdict: Verdict) -> bool:
+        """Act on Twilio's *verdict* on *request*, or why there is none; say whether others have waited for it.
 
         They leave in the pipeline's next `run`: together with those that the answers beside this one let go.
         """
         message = request.message
         now = self._clock.monotonic()
         lane: Lane = message.lane
-        verdict = judge(answer)
         after = now - message.departed_at
         late_by = lane.concurrency.answered(after, now, healthy=isinstance(verdict, _PROCESSED))
         _request_seconds(request.account).observe(after)

@@ -4,7 +4,7 @@ import pytest
 
 from dispatcher.delivery.request import Request
 from dispatcher.delivery.twilio import TwilioApi
-from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
+from dispatcher.delivery.verdict import InDoubt, Unreached, Verdict, judge
 from dispatcher.domain.fleet import Account, Secret
 from dispatcher.transport.exchange import Done, Head, NoReplyError, NotWrittenError, Outcome, Reply
 
@@ -24,16 +24,16 @@ class Http:
 @pytest.mark.parametrize(
     ("outcome", "answer"),
     [
-        (Reply(201, [(b"Retry-After", b"9")], b"{}"), Answer(201, b"{}")),
-        (Reply(429, [], b"{}"), Answer(429, b"{}")),
-        (Reply(429, [(b"Retry-After", b"9")], b"{}"), Answer(429, b"{}", 9.0)),
-        (Reply(429, [(b"retry-after", b"Tue, 24 Nov 2026 18:00:00 GMT")], b"{}"), Answer(429, b"{}")),
-        (Reply(429, [(b"retry-after", b"\xb2")], b"{}"), Answer(429, b"{}")),
-        (NotWrittenError("no connection"), NotSent("the request was not written: no connection")),
-        (NoReplyError("no answer in time"), NoAnswer("Twilio's answer did not come: no answer in time")),
+        (Reply(201, [(b"Retry-After", b"9")], b"{}"), judge(201, b"{}")),
+        (Reply(429, [], b"{}"), judge(429, b"{}")),
+        (Reply(429, [(b"Retry-After", b"9")], b"{}"), judge(429, b"{}", 9.0)),
+        (Reply(429, [(b"retry-after", b"Tue, 24 Nov 2026 18:00:00 GMT")], b"{}"), judge(429, b"{}")),
+        (Reply(429, [(b"retry-after", b"\xb2")], b"{}"), judge(429, b"{}")),
+        (NotWrittenError("no connection"), Unreached("the request was not written: no connection")),
+        (NoReplyError("no answer in time"), InDoubt("Twilio's answer did not come: no answer in time")),
     ],
 )
-def test_each_request_is_answered_with_what_came_of_it(outcome: Outcome, answer: Answer | NotSent | NoAnswer) -> None:
+def test_each_request_is_answered_with_what_came_of_it(outcome: Outcome, answer: Verdict) -> None:
     http, answers = Http(), list[tuple[Request, Any]]()
     account = Account(name="main", sid=SID, auth_token=Secret("main-token"))
     api = TwilioApi(

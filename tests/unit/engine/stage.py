@@ -18,7 +18,7 @@ from dispatcher.compliance.gate import ComplianceGate
 from dispatcher.compliance.quiet_hours import QuietHours
 from dispatcher.compliance.suppression import SuppressionList
 from dispatcher.delivery.request import Request, RequestMaker
-from dispatcher.delivery.verdict import Answer, NoAnswer, NotSent
+from dispatcher.delivery.verdict import Verdict, judge
 from dispatcher.domain.caps import CapRules
 from dispatcher.domain.control import CampaignRecord
 from dispatcher.domain.fence import Fence
@@ -45,19 +45,18 @@ TIERS = parked_topics(Topics().parked)
 LOOK = 1.0
 # A request comes to Twilio within so many seconds.
 ARRIVAL = 20.0
-Reply = Answer | NotSent | NoAnswer
 PRIORITIES = (
     PriorityClass(name="urgent", topic="campaign.jobs.urgent", weight=9),
     PriorityClass(name="bulk", topic="campaign.jobs", weight=1),
 )
 
 
-def accepted(request: Request) -> Answer:
-    return Answer(201, msgspec.json.encode({"sid": f"SM-{request.message.job.id}", "num_segments": "1"}))
+def accepted(request: Request) -> Verdict:
+    return judge(201, msgspec.json.encode({"sid": f"SM-{request.message.job.id}", "num_segments": "1"}))
 
 
-def declined(code: int, status: int = 400) -> Answer:
-    return Answer(status, msgspec.json.encode({"code": code, "message": "no", "status": status}))
+def declined(code: int, status: int = 400) -> Verdict:
+    return judge(status, msgspec.json.encode({"code": code, "message": "no", "status": status}))
 
 
 TOO_MANY = declined(20429, 429)
@@ -122,7 +121,7 @@ class Stage:
         self,
         fleet: Fleet,
         *,
-        twilio: Callable[[Request], Reply | None] = accepted,
+        twilio: Callable[[Request], Verdict | None] = accepted,
         latency: float = 0.1,
         journal: float = 0.0,
         public_url: str | None = None,
@@ -277,7 +276,7 @@ class Stage:
             if topic.rpartition(".")[2] in tiers and stamp / 1000 <= before:
                 self._later(LOOK, self._come_back[offset])
 
-    def reply(self, request: Request, reply: Reply) -> None:
+    def reply(self, request: Request, reply: Verdict) -> None:
         """Twilio answers *request*, which it had been silent about, now."""
         self.open.remove(request)
         self.pipeline.answers.answered(request, reply)

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.delivery.request import Request
+from dispatcher.delivery.verdict import Verdict
 from dispatcher.domain.control import Order
-from tests.unit.engine.stage import TOO_MANY, Reply, Stage, accepted, declined
+from tests.unit.engine.stage import TOO_MANY, Stage, accepted, declined
 from tests.unit.pacing.making import make_fleet, make_sender
 
 ORDER = Order(by="ana", at=datetime(2026, 11, 24, tzinfo=UTC), why="sold out")
@@ -178,11 +179,11 @@ refusals = st.lists(st.sampled_from([None, TOO_MANY, declined(21611, 429), decli
 @settings(max_examples=60, deadline=None)
 @given(words=words, refusals=refusals, journal=st.sampled_from([0.0, 0.01]))
 def test_every_message_gets_one_result_whatever_is_said_of_its_campaign(
-    words: list[tuple[float, str]], refusals: list[Reply | None], journal: float
+    words: list[tuple[float, str]], refusals: list[Verdict | None], journal: float
 ) -> None:
     said = iter(refusals)
 
-    def twilio(request: Request) -> Reply:
+    def twilio(request: Request) -> Verdict:
         return next(said, None) or accepted(request)
 
     fleet = make_fleet([make_sender("72345", 20), make_sender("72346", 20)])

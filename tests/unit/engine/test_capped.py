@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.delivery.request import Request
-from dispatcher.delivery.verdict import Answer, NoAnswer
+from dispatcher.delivery.verdict import InDoubt, Verdict
 from dispatcher.domain.caps import Charge
 from dispatcher.domain.claims import Claim
 from dispatcher.domain.counts import Counts
@@ -79,16 +79,16 @@ def test_nobody_is_left_standing_however_long_a_claim_takes(cap: int, seconds: f
     assert len(stage.parked) == 25 - len(stage.sent)
 
 
-def moody(random: Random) -> Callable[[Request], Answer | NoAnswer]:
+def moody(random: Random) -> Callable[[Request], Verdict]:
     """Return a Twilio that declines some, has too many of some, and is silent about some."""
     p_declined, p_throttled, p_silent = (random.choice([0.0, p]) for p in (0.4, 0.1, 0.1))
 
-    def reply(request: Request) -> Answer | NoAnswer:
+    def reply(request: Request) -> Verdict:
         if random.random() < p_declined:
             return declined(21610)
         if random.random() < p_throttled:
             return TOO_MANY
-        return NoAnswer("the connection broke") if random.random() < p_silent else accepted(request)
+        return InDoubt("the connection broke") if random.random() < p_silent else accepted(request)
 
     return reply
 
@@ -178,7 +178,7 @@ def test_however_many_senders_share_a_cap_that_is_used_up_what_others_of_the_poo
 def test_what_twilio_declines_is_given_to_others() -> None:
     answers = iter(range(1000))
 
-    def every_third_has_opted_out(request: Request) -> Answer:
+    def every_third_has_opted_out(request: Request) -> Verdict:
         return declined(21610) if next(answers) % 3 == 0 else accepted(request)
 
     stage = Stage(fleet(10), twilio=every_third_has_opted_out, now=MORNING)
@@ -188,8 +188,8 @@ def test_what_twilio_declines_is_given_to_others() -> None:
 
 
 def test_what_is_in_doubt_counts_until_twilio_turns_out_not_to_have_it() -> None:
-    def silent(request: Request) -> Answer | NoAnswer:
-        return NoAnswer("the connection broke") if request.message.job.id == "job-3" else accepted(request)
+    def silent(request: Request) -> Verdict:
+        return InDoubt("the connection broke") if request.message.job.id == "job-3" else accepted(request)
 
     stage = Stage(fleet(10), twilio=silent, now=MORNING)
     receive(stage, 30)

@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dispatcher.delivery.request import Request
-from dispatcher.delivery.verdict import NoAnswer
+from dispatcher.delivery.verdict import InDoubt, Verdict
 from dispatcher.domain.fleet import Fleet, Pool
 from dispatcher.domain.hours import Hours
 from dispatcher.domain.places import place_of
 from dispatcher.domain.quiet_hours import DEFAULT_HOURS, QuietHoursSettings
 from dispatcher.domain.suppression import EVERYWHERE, SuppressionScope
-from tests.unit.engine.stage import ARRIVAL, TOO_MANY, Reply, Stage, accepted
+from tests.unit.engine.stage import ARRIVAL, TOO_MANY, Stage, accepted
 from tests.unit.pacing.making import make_fleet, make_sender
 
 # An area code of each state and its zones, as the maps show them.
@@ -65,7 +65,7 @@ def test_over_a_day_nobody_is_texted_outside_their_hours_and_nobody_is_forgotten
     """20,000 recipients over all zones: accepted within their hours, with no longer validity than these last."""
     random = Random(start.day)
 
-    def twilio(request: Request) -> Reply:
+    def twilio(request: Request) -> Verdict:
         return TOO_MANY if random.random() < 0.02 else accepted(request)
 
     # So slow that evenings come before all have left.
@@ -164,7 +164,7 @@ def test_a_pool_without_quiet_hours_texts_at_night() -> None:
 
 
 def test_what_is_resent_after_doubt_keeps_quiet_hours() -> None:
-    stage = Stage(fleet(), twilio=lambda _: NoAnswer("silence"), now=datetime(2026, 11, 25, 3, 59, tzinfo=UTC))
+    stage = Stage(fleet(), twilio=lambda _: InDoubt("silence"), now=datetime(2026, 11, 25, 3, 59, tzinfo=UTC))
     stage.receive(to="+12065550142")
     stage.run(100)
     doubt = stage.pipeline.doubts.due()[0]

@@ -3,7 +3,7 @@
 from urllib.parse import parse_qs
 
 from dispatcher.delivery.request import Request
-from dispatcher.delivery.verdict import Answer
+from dispatcher.delivery.verdict import Verdict
 from dispatcher.domain.control import Order, SenderRecord
 from dispatcher.domain.fleet import Fleet
 from tests.unit.engine.stage import Stage, accepted, declined
@@ -83,7 +83,7 @@ def test_a_suspended_sender_sends_no_media_either() -> None:
 
 
 def test_a_sender_that_twilio_calls_unable_rests_for_texts_and_media_alike() -> None:
-    def twilio(request: Request) -> Answer:
+    def twilio(request: Request) -> Verdict:
         form = parse_qs(request.form.decode())
         return declined(21606) if form["From"] == ["72345"] else accepted(request)
 

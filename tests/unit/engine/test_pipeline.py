@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.delivery.request import Request
-from dispatcher.delivery.verdict import CODES, Answer, NoAnswer, NotSent, Reaction
+from dispatcher.delivery.verdict import CODES, InDoubt, Reaction, Unreached, Verdict, judge
 from dispatcher.domain.fleet import Fleet, Pool
 from dispatcher.domain.journal import Intent
 from dispatcher.domain.rate import Rate
 from dispatcher.engine.doubts import LOOKS
 from dispatcher.engine.pipeline import AHEAD
 from dispatcher.sharding.rendezvous import Ranking
-from tests.unit.engine.stage import TOO_MANY, Reply, Stage, accepted, declined
+from tests.unit.engine.stage import TOO_MANY, Stage, accepted, declined
 from tests.unit.pacing.making import Desk, make_account, make_fleet, make_sender
 
-InDoubt = Literal["resend", "unknown"]
+Policy = Literal["resend", "unknown"]
 # A recipient that belongs to the first of the senders 72345 and 72346.
 TO_FIRST = next(
     to
@@ -34,7 +34,7 @@ TO_FIRST = next(
 ACCOUNTS = (make_account("main"), make_account("promo", parent="main"))
 
 
-def two_senders(in_doubt: InDoubt = "resend") -> Fleet:
+def two_senders(in_doubt: Policy = "resend") -> Fleet:
     """A pool of two senders, one in each account."""
     senders = [make_sender("72345", 100), make_sender("72346", 100, account="promo")]
     return make_fleet(
@@ -47,12 +47,12 @@ def one_sender(rate: float = 100) -> Fleet:
 
 
 def script(
-    replies: Iterable[Reply | None], then: Callable[[Request], Reply] = accepted
-) -> Callable[[Request], Reply | None]:
+    replies: Iterable[Verdict | None], then: Callable[[Request], Verdict] = accepted
+) -> Callable[[Request], Verdict | None]:
     """Return a Twilio that gives *replies* one by one, and then does as *then* says."""
     left = iter(replies)
 
-    def twilio(request: Request) -> Reply | None:
+    def twilio(request: Request) -> Verdict | None:
         return next(left, None) or then(request)
 
     return twilio
@@ -76,7 +76,7 @@ def test_a_job_is_sent_accepted_and_settled() -> None:
 
 
 def test_where_twilio_does_not_know_the_segments_our_count_stands() -> None:
-    stage = Stage(one_sender(), twilio=lambda _: Answer(201, b'{"sid":"SM1","num_segments":"0"}'))
+    stage = Stage(one_sender(), twilio=lambda _: judge(201, b'{"sid":"SM1","num_segments":"0"}'))
     stage.receive(body="x" * 400)
     stage.run(1)
     assert stage.results[0].segments == 3
@@ -84,7 +84,7 @@ def test_where_twilio_does_not_know_the_segments_our_count_stands() -> None:
 
 def test_a_message_with_media_counts_as_one() -> None:
     fleet = make_fleet([make_sender("72345", 100, mms=40)])
-    stage = Stage(fleet, twilio=lambda _: Answer(201, b'{"sid":"MM1","num_segments":"0"}'))
+    stage = Stage(fleet, twilio=lambda _: judge(201, b'{"sid":"MM1","num_segments":"0"}'))
     stage.receive(body="x" * 400, media_urls=["https://example.com/a.png"])
     stage.run(1)
     assert stage.results[0].segments == 1
@@ -170,17 +170,17 @@ def test_whatever_is_answered_in_whatever_order_each_job_ends_with_one_result(
     data: st.DataObject, seed: int, journal: float
 ) -> None:
     random = Random(seed)
-    replies: list[Reply] = [
+    replies: list[Verdict] = [
         declined(random.choice(tuple(CODES))),
         TOO_MANY,
-        Answer(500, b"<html>"),
-        NoAnswer("Twilio did not answer in time"),
-        NotSent("no connection"),
-        Answer(404, b"{}"),
-        Answer(201, b"garbage"),
+        judge(500, b"<html>"),
+        InDoubt("Twilio did not answer in time"),
+        Unreached("no connection"),
+        judge(404, b"{}"),
+        judge(201, b"garbage"),
     ]
 
-    def twilio(request: Request) -> Reply | None:
+    def twilio(request: Request) -> Verdict | None:
         if random.random() < 0.1:
             return None
         # From the sixth request for a message on, Twilio has had enough.
@@ -226,7 +226,7 @@ def test_a_429_costs_no_attempt_and_the_campaign_keeps_its_order() -> None:
 
 
 def test_retry_after_is_waited_for() -> None:
-    stage = Stage(one_sender(), twilio=script([Answer(429, b"", retry_after=5.0)]))
+    stage = Stage(one_sender(), twilio=script([judge(429, b"", retry_after=5.0)]))
     stage.receive()
     stage.run(20)
     first, second = stage.times
@@ -235,7 +235,7 @@ def test_retry_after_is_waited_for() -> None:
 
 
 def test_when_twilio_cannot_be_reached_the_message_goes_again_and_again() -> None:
-    stage = Stage(one_sender(), twilio=script([NotSent("no connection to Twilio")] * 7))
+    stage = Stage(one_sender(), twilio=script([Unreached("no connection to Twilio")] * 7))
     stage.receive()
     stage.run(120)
     assert [(result.status, result.attempts) for result in stage.results] == [("accepted", 1)]
@@ -364,9 +364,9 @@ def test_a_family_that_is_too_fast_pauses_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [Answer(500, b'{"code":20500}'), Answer(503, b""), Answer(201, b"{"), NoAnswer("the connection broke")]
+    "reply", [judge(500, b'{"code":20500}'), judge(503, b""), judge(201, b"{"), InDoubt("the connection broke")]
 )
-def test_what_may_have_been_accepted_is_not_sent_again_and_not_concluded(reply: Reply) -> None:
+def test_what_may_have_been_accepted_is_not_sent_again_and_not_concluded(reply: Verdict) -> None:
     stage = Stage(two_senders(), twilio=script([reply]))
     stage.receive()
     stage.run(24.9)
@@ -384,7 +384,7 @@ def test_what_is_in_doubt_may_lie_in_twilios_queue_so_no_other_takes_its_place()
     stage.run(20)
     assert len(stage.sent) == 6, "a second of the rate, and one message"
     for request in list(stage.open):
-        stage.reply(request, NoAnswer("Twilio did not answer in time"))
+        stage.reply(request, InDoubt("Twilio did not answer in time"))
     stage.run(0.15)
     assert len(stage.sent) == 6
     stage.twilio = accepted
@@ -415,7 +415,7 @@ def test_what_arrives_in_another_second_than_it_left_in_counts_in_that_one() -> 
 
 
 def test_what_was_found_at_twilio_is_accepted() -> None:
-    stage = Stage(two_senders(), twilio=script([Answer(500, b"")]))
+    stage = Stage(two_senders(), twilio=script([judge(500, b"")]))
     stage.receive()
     stage.run(26)
     [doubt] = stage.pipeline.doubts.due()
@@ -436,8 +436,8 @@ def test_a_message_is_no_others_when_its_partition_comes_back_before_its_result_
 
 
 @pytest.mark.parametrize(("policy", "status", "requests"), [("unknown", "unknown", 1), ("resend", "accepted", 2)])
-def test_what_was_not_found_is_up_to_its_pool(policy: InDoubt, status: str, requests: int) -> None:
-    stage = Stage(two_senders(in_doubt=policy), twilio=script([NoAnswer("Twilio did not answer in time")]))
+def test_what_was_not_found_is_up_to_its_pool(policy: Policy, status: str, requests: int) -> None:
+    stage = Stage(two_senders(in_doubt=policy), twilio=script([InDoubt("Twilio did not answer in time")]))
     stage.receive()
     stage.run(26)
     for _ in range(2):
@@ -465,7 +465,7 @@ def test_what_a_former_owner_left_in_doubt_is_held_off_and_found_whatever_its_cl
 
 
 def test_a_worker_that_gives_its_partitions_up_decides_no_doubt_any_more() -> None:
-    stage = Stage(two_senders(in_doubt="unknown"), twilio=script([Answer(500, b""), Answer(500, b"")]))
+    stage = Stage(two_senders(in_doubt="unknown"), twilio=script([judge(500, b""), judge(500, b"")]))
     stage.receive()
     stage.receive()
     stage.run(26)

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from dispatcher.delivery.request import Request
 from dispatcher.delivery.retry import IN_DOUBT, RETRIES
-from dispatcher.delivery.verdict import Answer, Reaction
+from dispatcher.delivery.verdict import Reaction, Verdict, judge
 from dispatcher.domain.fleet import CARRIERS, Fleet, Pool
 from dispatcher.domain.journal import Intent, Tried
 from dispatcher.domain.outcome import Attempt, Result
 from dispatcher.domain.parking import read_headers
 from dispatcher.domain.rate import Rate
 from dispatcher.engine.retries import speed
-from tests.unit.engine.stage import Reply, Stage, accepted, declined
+from tests.unit.engine.stage import Stage, accepted, declined
 from tests.unit.pacing.making import make_account, make_fleet, make_sender
 
 FULL = declined(21611, 429)
-DOUBTFUL = Answer(500, b"<html>")
+DOUBTFUL = judge(500, b"<html>")
 
 
 def fleet_of(*numbers: str, validity: float | None = None, rate: float = 100, share: float = 0.2) -> Fleet:
@@ -35,7 +35,7 @@ def fleet_of(*numbers: str, validity: float | None = None, rate: float = 100, sh
     )
 
 
-def stage_of(fleet: Fleet, replies: Iterable[Reply], then: Reply | None = None) -> Stage:
+def stage_of(fleet: Fleet, replies: Iterable[Verdict], then: Verdict | None = None) -> Stage:
     """Return a stage on which Twilio gives *replies* one by one, and then always *then*; None: it accepts."""
     left = iter(replies)
     return Stage(fleet, twilio=lambda request: next(left, None) or then or accepted(request))
@@ -224,7 +224,7 @@ def test_a_storm_of_retries_takes_its_share_of_the_account_and_no_more(
     """Two senders of 10/s; one reaches few recipients, so their messages go by the other."""
     asked = 0
 
-    def twilio(request: Request) -> Reply:
+    def twilio(request: Request) -> Verdict:
         nonlocal asked
         asked += 1
         is_bad = b"From=72345" in request.form and (asked * 0.618) % 1 < failing
@@ -240,7 +240,7 @@ def test_a_storm_of_retries_takes_its_share_of_the_account_and_no_more(
     assert len(stage.sent) >= 0.9 * 20 * seconds, "the account does not idle meanwhile"
 
 
-def only_by_another(request: Request) -> Reply:
+def only_by_another(request: Request) -> Verdict:
     """Decline what leaves by the first sender."""
     return declined(21612) if b"From=72345" in request.form else accepted(request)
 
