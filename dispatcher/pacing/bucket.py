@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from math import inf
 
 from dispatcher.pacing.turns import Turns
 
@@ -37,17 +38,23 @@ class TokenBucket:
         # A turn that was missed by no more than a late timer is made up for.
         return self.turns.begins(self.turns.next(max(opens_at, now - self.leeway)))
 
-    def take(self, cost: float, now: float) -> None:
-        """Take *cost* units at *now*."""
+    @property
+    def open_from(self) -> float:
+        """The time from which a take is within the rate, whenever one asks; inf where that decides which turn it is."""
+        return self.full_at - self.leeway if self.turns is None else inf
+
+    def take(self, cost: float, now: float) -> float:
+        """Take *cost* units at *now*; return from when the next take is within the rate, as `open_from` does."""
         takes, full_at = self._takes, self.full_at
         takes.append((now, cost, full_at))
-        at = max(full_at, now)
-        if self.turns is None:
-            self.full_at = at + cost / self.rate
-        else:
-            self.full_at = self.turns.begins(self.turns.next(at - self.leeway) + cost) + self.leeway
         if takes[0][0] < now - MEMORY:
             takes.popleft()
+        at = max(full_at, now)
+        if self.turns is None:
+            self.full_at = full_at = at + cost / self.rate
+            return full_at - self.leeway
+        self.full_at = self.turns.begins(self.turns.next(at - self.leeway) + cost) + self.leeway
+        return inf
 
     def give_back(self, cost: float, taken_at: float) -> None:
         """Undo a take of *cost* units at *taken_at*, or the last like it before, as if it had never been.

@@ -85,10 +85,7 @@ class RateGate(Gate):
 
     @override
     def take(self, cost: float, now: float) -> None:
-        bucket = self._bucket
-        bucket.take(1.0 if self._whole else cost, now)
-        if bucket.turns is None:
-            self.open_from = bucket.full_at - bucket.leeway
+        self.open_from = self._bucket.take(1.0 if self._whole else cost, now)
 
     @override
     def give_back(self, cost: float, taken_at: float) -> None:
@@ -96,9 +93,7 @@ class RateGate(Gate):
         self._look()
 
     def _look(self) -> None:
-        bucket = self._bucket
-        # Which turn is the next depends on when one asks.
-        self.open_from = bucket.full_at - bucket.leeway if bucket.turns is None else inf
+        self.open_from = self._bucket.open_from
 
     @property
     def per_second(self) -> float:
