@@ -160,6 +160,32 @@ def test_a_share_of_a_rate_starts_with_nothing_saved_up(*, owned: int, used: int
         assert gate.opens_at(opens_at) == pytest.approx(opens_at + one)
 
 
+@settings(max_examples=200)
+@given(seed=st.integers(0, 2**32), by_turns=st.booleans(), whole=st.booleans())
+def test_who_does_not_ask_a_rate_hears_the_same(*, seed: int, by_turns: bool, whole: bool) -> None:
+    random, now = Random(seed), NOW
+    gate = RateGate("sender", random.choice([0.5, 10.0, 200.0]), by_turns=by_turns, whole=whole)
+    taken: list[tuple[int, float]] = []
+    for _ in range(30):
+        now += random.choice([0.0, random.expovariate(20.0), random.expovariate(0.5)])
+        match random.randrange(7):
+            case 3 if taken:
+                gate.give_back(*taken.pop())
+            case 0 | 1 | 2 | 3:
+                taken.append((random.randint(1, 5), now))
+                gate.take(*taken[-1])
+            case 4:
+                gate.close(random.uniform(0, 2), now)
+            case 5:
+                gate.scale(random.choice([0.5, 1.0]), now)
+            case _:
+                gate.share(share(random.randint(1, 4), 4), now)
+        if gate.open_from == inf:
+            assert by_turns, "only turns depend on when one asks"
+        else:
+            assert gate.open_from == gate.opens_at(now)
+
+
 # ---------------------------------------------------------------------- queues
 
 
