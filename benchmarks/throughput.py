@@ -18,6 +18,8 @@ MESSAGES = 60_000
 RUNS = 5
 # A message waits a tick for its intent: 100 in flight would be the limit, at a third of a core.
 IN_FLIGHT = 400
+# Whole groups come and go within that. Seconds.
+STANDSTILL = 60.0
 UNLIMITED = [{"number": "72345", "kind": "short_code", "account": "main", "rate": "1000000/s"}]
 
 
@@ -62,11 +64,19 @@ async def run_once(
 
 
 async def progress(stage: Stage, wanted: int) -> tuple[float, int]:
-    """Return when the stand-in had accepted *wanted* messages or a few more, on its clock, and how many."""
+    """Return when the stand-in had accepted *wanted* messages or a few more, on its clock, and how many.
+
+    `TimeoutError` when no more come: so many were not published, or nobody dispatches.
+    """
+    came, at = -1, 0.0
     while True:
         seen = await stage.report()
         if seen["messages"] >= wanted:
             return seen["seconds"], seen["messages"]
+        if seen["messages"] > came:
+            came, at = seen["messages"], seen["seconds"]
+        elif seen["seconds"] - at > STANDSTILL:
+            raise TimeoutError(f"{wanted} messages were to come, and after {came} none did for {STANDSTILL:g} s")
         await asyncio.sleep(0.05)
 
 
