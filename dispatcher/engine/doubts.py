@@ -19,7 +19,7 @@ SECOND_LOOK = 5.0
 LOOKS = 2
 # The same text to the same recipient may come from two jobs: so many SIDs at least are remembered to tell them apart,
 # and at most twice as many.
-REMEMBERED_SIDS = 30_000
+REMEMBERED_SIDS = 50_000
 
 
 class Doubt(msgspec.Struct, kw_only=True, gc=False):

@@ -77,7 +77,7 @@ class RateGate(Gate):
         self._factor = 1.0
         self._share = Share()
         self._bucket = TokenBucket(per_second * HEADROOM, self._leeway)
-        self._look()
+        self.open_from = self._bucket.open_from
 
     @override
     def opens_at(self, now: float) -> float:
@@ -90,9 +90,6 @@ class RateGate(Gate):
     @override
     def give_back(self, cost: float, taken_at: float) -> None:
         self._bucket.give_back(1.0 if self._whole else cost, taken_at)
-        self._look()
-
-    def _look(self) -> None:
         self.open_from = self._bucket.open_from
 
     @property
@@ -108,7 +105,7 @@ class RateGate(Gate):
     def close(self, seconds: float, now: float) -> None:
         """Let nothing pass for *seconds*."""
         self._bucket.close(now + seconds)
-        self._look()
+        self.open_from = self._bucket.open_from
 
     def limit_to(self, per_second: float, now: float, *, burst: int | None = None) -> None:
         """From *now* on let *per_second* pass, with nothing saved up; what is owed stays."""
@@ -130,7 +127,7 @@ class RateGate(Gate):
         # Another worker may have sent just now: the time of a segment passes first.
         turns, owed = (share.turns(per_second), 1.0) if self._by_turns else (None, 0.0)
         self._bucket.change_rate(per_second * share.part, now, leeway=self._leeway, turns=turns, owed=owed)
-        self._look()
+        self.open_from = self._bucket.open_from
 
 
 def _leeway(per_second: float, burst: int | None) -> float:
