@@ -57,6 +57,14 @@ lock: $(filter-out uv,$(UV)) ## Pin anew what pyproject.toml asks for
 	$(PYTHON) -m pip install --quiet --target .cache/uv uv==$(UV_VERSION) \
 	    || { $(PYTHON) -m venv --clear .cache/uv && .cache/uv/bin/pip install --quiet uv==$(UV_VERSION); }
 
+# The program as the image has it: what `pyproject.toml` says of it is compiled. Whoever runs it sets
+# PYTHONSAFEPATH=1 PYTHONPATH=.cache/compiled.
+.cache/compiled/.ready: .venv/.ready $(shell find dispatcher -name '*.py')
+	rm -rf .cache/compiled; mkdir -p .cache/compiled
+	cp -R pyproject.toml README.md LICENSE dispatcher configs .cache/compiled
+	cd .cache/compiled && HATCH_BUILD_HOOKS_ENABLE=1 ../../$(BIN)/python -m hatchling build -t wheel
+	@touch $@
+
 # promtool and amtool check and test the alerts. Where Debian's packages cannot be had, those tests are skipped.
 .cache/prometheus:
 	@rm -rf $@.part; mkdir -p $@.part; cd $@.part; get="apt-get -qq -o APT::Sandbox::User=root download prometheus prometheus-alertmanager"; \

@@ -106,4 +106,6 @@ def _fleet(senders: int, rate: Rate) -> Fleet:
 
 def _message(lane: Lane, number: int) -> Message:
     job = Job(id=f"{lane.name}-{number}", campaign="bench", to="+12065550142", pool="marketing", body="Hello")
-    return Message(job=job, origin=_Origin(), offset=number, priority=0, cost=1, appended_at=0.0, sender=lane.sender)
+    message = Message(job=job, origin=_Origin(), offset=number, priority=0, cost=1, appended_at=0.0)
+    message.sender = lane.sender
+    return message

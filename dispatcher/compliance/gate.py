@@ -3,31 +3,15 @@
 from collections.abc import Collection
 from datetime import datetime
 
-import msgspec
-
 from dispatcher.compliance.content import ContentRules
 from dispatcher.compliance.frequency import Frequency
+from dispatcher.compliance.objections import Objection, Postponed
 from dispatcher.compliance.quiet_hours import QuietHours
 from dispatcher.compliance.suppression import SuppressionList
 from dispatcher.domain.duration import format_duration
 from dispatcher.domain.job import MAX_BODY_CHARACTERS, Job
 from dispatcher.domain.message import Message
-from dispatcher.domain.outcome import Status
 from dispatcher.domain.suppression import SuppressionScope
-
-
-class Objection(msgspec.Struct, frozen=True, gc=False):
-    """Why a message is not sent, as a result's status and a sentence."""
-
-    status: Status
-    reason: str
-
-
-class Postponed(msgspec.Struct, frozen=True, gc=False):
-    """Why a message is not sent before *until*, in seconds of the epoch; *reason* is one or two words."""
-
-    until: float
-    reason: str
 
 
 class ComplianceGate:

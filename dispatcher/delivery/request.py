@@ -6,8 +6,6 @@ from functools import lru_cache
 from math import inf
 from urllib.parse import quote, quote_plus
 
-import msgspec
-
 from dispatcher.domain.fleet import Pool, Sender, SenderKind
 from dispatcher.domain.message import Message
 
@@ -22,12 +20,15 @@ _NEEDS_NO_QUOTES = re.compile(r"[A-Za-z0-9_.~-]*")
 _QUOTED = {code: quote_plus(chr(code)) for code in range(128)}
 
 
-class Request(msgspec.Struct, frozen=True, gc=False):
+class Request:
     """A POST that creates one message. *account* is a name of the config."""
 
-    account: str
-    form: bytes
-    message: Message
+    __slots__ = ("account", "form", "message")
+
+    def __init__(self, account: str, form: bytes, message: Message) -> None:
+        self.account = account
+        self.form = form
+        self.message = message
 
 
 class RequestMaker:

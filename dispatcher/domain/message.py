@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any, Protocol
 
-import msgspec
-
 from dispatcher.domain.caps import Charge
 from dispatcher.domain.fleet import Sender
 from dispatcher.domain.job import Job
@@ -48,7 +46,7 @@ class Record(Protocol):
     headers: Sequence[tuple[str, bytes]]
 
 
-class Message(msgspec.Struct, kw_only=True, gc=False):
+class Message:
     """One job in our hands. *priority* is the index of its class.
 
     *cost* is in segments, or 1 for a message with media. *appended_at* is the time of its record in Kafka (seconds of
@@ -59,19 +57,52 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     what it takes of caps.
     """
 
-    job: Job
-    origin: Origin
-    offset: int
-    priority: int
-    cost: int
-    appended_at: float
-    sender: Sender | None = None
-    lane: Any = None
-    attempts: int = 0
-    tried: tuple[str, ...] = ()
-    departed_at: float = 0.0
-    is_announced: bool = False
-    not_after: float = inf
-    first: Position | None = None
-    history: tuple[Attempt, ...] = ()
-    charged: tuple[Charge, ...] = ()
+    __slots__ = (
+        "appended_at",
+        "attempts",
+        "charged",
+        "cost",
+        "departed_at",
+        "first",
+        "history",
+        "is_announced",
+        "job",
+        "lane",
+        "not_after",
+        "offset",
+        "origin",
+        "priority",
+        "sender",
+        "tried",
+    )
+
+    def __init__(
+        self,
+        *,
+        job: Job,
+        origin: Origin,
+        offset: int,
+        priority: int,
+        cost: int,
+        appended_at: float,
+        attempts: int = 0,
+        first: Position | None = None,
+        history: tuple[Attempt, ...] = (),
+        tried: tuple[str, ...] = (),
+    ) -> None:
+        self.job = job
+        self.origin = origin
+        self.offset = offset
+        self.priority = priority
+        self.cost = cost
+        self.appended_at = appended_at
+        self.sender: Sender | None = None
+        self.lane: Any = None
+        self.attempts = attempts
+        self.tried = tried
+        self.departed_at = 0.0
+        self.is_announced = False
+        self.not_after = inf
+        self.first = first
+        self.history = history
+        self.charged: tuple[Charge, ...] = ()

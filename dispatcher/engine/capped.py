@@ -6,7 +6,8 @@ from typing import Any
 
 from typing_extensions import override
 
-from dispatcher.compliance.gate import ComplianceGate, Postponed
+from dispatcher.compliance.gate import ComplianceGate
+from dispatcher.compliance.objections import Postponed
 from dispatcher.domain.caps import CapRules
 from dispatcher.domain.control import CampaignRecord
 from dispatcher.domain.journal import Intent

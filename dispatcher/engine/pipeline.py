@@ -9,7 +9,8 @@ from random import Random
 import structlog
 
 from dispatcher.clock import Clock
-from dispatcher.compliance.gate import ComplianceGate, Objection, Postponed
+from dispatcher.compliance.gate import ComplianceGate
+from dispatcher.compliance.objections import Objection, Postponed
 from dispatcher.delivery.ledger import Ledger
 from dispatcher.delivery.request import Request, RequestMaker
 from dispatcher.delivery.retry import barred

@@ -5,7 +5,6 @@ from collections import deque
 from functools import partial
 from typing import Any
 
-import msgspec
 import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
@@ -22,19 +21,30 @@ RETRY_AFTER = 1.0
 KEPT_OF_TOO_LARGE = 64 * 1024
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class Record:
     """A record to write, and the job that is settled by it.
 
     *timestamp* is in milliseconds of the epoch; None: when it is written. *headers* are a list because aiokafka's C
     extension takes nothing else.
     """
 
-    key: bytes | None
-    value: bytes
-    headers: list[tuple[str, bytes]]
-    origin: Origin
-    offset: int
-    timestamp: int | None = None
+    __slots__ = ("headers", "key", "offset", "origin", "timestamp", "value")
+
+    def __init__(
+        self,
+        key: bytes | None,
+        value: bytes,
+        headers: list[tuple[str, bytes]],
+        origin: Origin,
+        offset: int,
+        timestamp: int | None = None,
+    ) -> None:
+        self.key = key
+        self.value = value
+        self.headers = headers
+        self.origin = origin
+        self.offset = offset
+        self.timestamp = timestamp
 
 
 class Publisher:
@@ -165,4 +175,4 @@ def _shortened(record: Record) -> Record:
         return record
     headers = [*record.headers, ("truncated-from-bytes", str(len(value)).encode())]
     key = None if key is None else key[:KEPT_OF_TOO_LARGE]
-    return msgspec.structs.replace(record, key=key, value=value[:KEPT_OF_TOO_LARGE], headers=headers)
+    return Record(key, value[:KEPT_OF_TOO_LARGE], headers, record.origin, record.offset, record.timestamp)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -57,12 +56,15 @@ class Head:
         return b"%b\r\nContent-Length: %d\r\n\r\n%b" % (self._bytes, len(body), body)
 
 
-class Reply(msgspec.Struct, frozen=True, gc=False):
+class Reply:
     """A whole answer; 1xx ones and redirects are nobody's business here. *headers* may be read anew at each look."""
 
-    status: int
-    headers: Iterable[tuple[bytes, bytes]]
-    body: bytes
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first header called *name*, which is in lower case."""

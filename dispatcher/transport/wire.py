@@ -12,7 +12,6 @@ from math import inf
 from typing import Any, cast
 
 import httptools
-import msgspec
 
 from dispatcher.transport.exchange import LARGEST_BODY, LARGEST_HEAD, Done, NoReplyError, Outcome, Reply
 
@@ -65,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._outcome: Outcome | None = None
         self._is_last = False
         self.on_body = self._body.append
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
 
     def may_carry(self) -> bool:
         """Say whether a request may be written now: not when the other side has closed, or spoken unasked.
@@ -129,7 +128,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone(self)
-        del self._parser  # which knows us: nothing else would free the two but a collection
+        self._parser = None  # which knows us: nothing else would free the two but a collection
         cause = "" if exc is None else f" ({type(exc).__name__})"
         self._fail(f"the connection broke before the whole answer came{cause}")
 
@@ -180,13 +179,16 @@ class Connection(asyncio.Protocol):
             _raise_in_the_loop(bug)
 
 
-class _Headers(msgspec.Struct, frozen=True, gc=False):
+class _Headers:
     """The headers of the answer in *came*, which are read when somebody asks: of most answers nobody does."""
 
-    came: bytes
+    __slots__ = ("_came",)
+
+    def __init__(self, came: bytes) -> None:
+        self._came = came
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        return iter(_AnswerHead(self.came).headers)
+        return iter(_AnswerHead(self._came).headers)
 
 
 class _AnswerHead:
@@ -195,10 +197,10 @@ class _AnswerHead:
     def __init__(self, came: bytes) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
         self._is_whole = False
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         with suppress(httptools.HttpParserError, httptools.HttpParserUpgrade):  # what follows may be anything
             self._parser.feed_data(came)
-        del self._parser  # which knows us, too
+        self._parser = None  # which knows us, too
 
     def is_whole_and_leaves_the_end_open(self) -> bool:
         """Say whether only the end of the connection can end the answer."""

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.compliance.gate import ComplianceGate, Objection, has_expired
+from dispatcher.compliance.gate import ComplianceGate, has_expired
+from dispatcher.compliance.objections import Objection
 from dispatcher.compliance.quiet_hours import QuietHours
 from dispatcher.compliance.suppression import SuppressionList
 from dispatcher.domain.job import MAX_BODY_CHARACTERS, Job
