@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from dispatcher.pacing import lane
+
 RESULTS = Path(__file__).parent / "results"
 _VERSIONS = ("aiohttp", "aiokafka", "httptools", "msgspec", "orjson", "twilio", "uvloop")
 
@@ -20,6 +22,7 @@ def write(name: str, figures: dict[str, Any]) -> None:
     report = {
         "benchmark": name,
         "command": f"python -m benchmarks.{name}",
+        "compiled": lane.__file__.endswith(".so"),
         "machine": {"cpu": _cpu(), "cores": _cores(), "python": sys.version.split()[0], "system": platform.platform()},
         "versions": {package: version(package) for package in _VERSIONS},
         "commit": commit(),

@@ -3,18 +3,21 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from math import ceil, inf
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from dispatcher.clock import Clock
 
 TICK = 0.1
 
 
-class Timed(Protocol):
-    """What has a deadline. Only the wheel sets these two; who makes one sets both to `inf`."""
+class Timed:
+    """What has a deadline; only the wheel sets it."""
 
-    deadline: float
-    looked_at: float
+    __slots__ = ("deadline", "looked_at")
+
+    def __init__(self) -> None:
+        self.deadline = inf
+        self.looked_at = inf
 
 
 T = TypeVar("T", bound=Timed)

@@ -8,25 +8,27 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from math import inf
 from typing import Any, cast
 
 import httptools
 
 from dispatcher.transport.exchange import LARGEST_BODY, LARGEST_HEAD, Done, NoReplyError, Outcome, Reply
+from dispatcher.transport.timer_wheel import Timed
 
 # What is no body counts as head: interim answers, chunks' sizes, trailers. Who sends more wants our memory.
 _LARGEST_ANSWER = LARGEST_HEAD + LARGEST_BODY
 _CONTINUE, _OK = 100, 200
 
 
-class Connection(asyncio.Protocol):
+class Connection(Timed):
     """A connection that carries one exchange at a time; the pool owns it.
 
     *free* is called when it may carry the next one, just before `done` hears of the last, and *gone* when it is closed.
     After any doubt about where an answer ends it is closed: what follows would be taken for the answer to another.
     The parser, which judges what is HTTP, calls the `on_` methods while it is fed. It would call one for each header,
-    too, so there is none: headers are read when somebody asks. *deadline* and *looked_at* are the timer wheel's.
+    too, so there is none: headers are read when somebody asks.
+
+    It is a protocol to asyncio, but no `asyncio.Protocol`: what has a parent that is not compiled is slower itself.
     """
 
     __slots__ = (
@@ -41,17 +43,15 @@ class Connection(asyncio.Protocol):
         "_poll",
         "_tag",
         "_transport",
-        "deadline",
         "is_open",
-        "looked_at",
         "on_body",
     )
 
     def __init__(
         self, sock: socket.socket, *, free: Callable[["Connection"], None], gone: Callable[["Connection"], None]
     ) -> None:
+        super().__init__()
         self.is_open = False
-        self.deadline = self.looked_at = inf
         self._free = free
         self._gone = gone
         self._poll = select.poll()
@@ -125,6 +125,12 @@ class Connection(asyncio.Protocol):
                 self.on_message_complete()
                 self._is_last = True
                 self._conclude()
+
+    def pause_writing(self) -> None:
+        """Go on: what the kernel does not take is looked for when the answer comes."""
+
+    def resume_writing(self) -> None:
+        """Go on."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone(self)

@@ -6,12 +6,13 @@ import ssl
 import struct
 from contextlib import ExitStack
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 from dispatcher.clock import Clock
 from dispatcher.transport.exchange import CONNECT_TIMEOUT, Origin
 from dispatcher.transport.wire import Connection
 from dispatcher.transport.wire_pool import Free
+from dispatcher.transport.wire_tls import TlsTransport
 
 # Seconds after which a name is looked up again: load balancers come and go.
 NAMES_HOLD = 30.0
@@ -69,14 +70,24 @@ class Dialer:
             await loop.sock_connect(sock, address[1])
             connection = Connection(sock, free=free, gone=gone)
             stack.pop_all()  # from here on the transport's
-            await loop.create_connection(
-                lambda: connection, sock=sock, ssl=self._tls, server_hostname=self._origin.host if self._tls else None
-            )
+            if self._tls is None:
+                await loop.create_connection(lambda: cast(asyncio.Protocol, connection), sock=sock)
+            else:
+                await self._connect_by_tls(connection, sock, self._tls)
         # A TLS server may send session tickets before it is asked.
         if not (connection.is_open if self._tls else connection.may_carry()):
             connection.close()
             raise ConnectionAbortedError
         return connection
+
+    async def _connect_by_tls(self, connection: Connection, sock: socket.socket, context: ssl.SSLContext) -> None:
+        layer = TlsTransport(connection, context, self._origin.host)
+        await asyncio.get_running_loop().create_connection(lambda: layer, sock=sock)
+        try:
+            await layer.shaken
+        except BaseException:
+            layer.abort()
+            raise
 
 
 def make_tls() -> ssl.SSLContext:

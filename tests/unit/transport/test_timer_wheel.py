@@ -1,17 +1,12 @@
-from dataclasses import dataclass
-from math import inf
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.transport.timer_wheel import TICK, TimerWheel
+from dispatcher.transport.timer_wheel import TICK, Timed, TimerWheel
 from tests.clock import FakeClock
 
 
-@dataclass(eq=False)
-class Thing:
-    deadline: float = inf
-    looked_at: float = inf
+class Thing(Timed):
+    pass
 
 
 def pass_time(clock: FakeClock, wheel: TimerWheel[Thing], seconds: float) -> list[Thing]:
