@@ -337,13 +337,17 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 def _connected(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, cached_statements=256)
-    db.execute("PRAGMA journal_mode = WAL")
-    # A machine that dies may lose the last transactions, offsets and all: they are read again.
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    db.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
-    db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-    db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        # A machine that dies may lose the last transactions, offsets and all: they are read again.
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        db.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
 
 
