@@ -43,8 +43,8 @@ check: setup ## Check form, types and the rules between the parts
 # soon it leaves, then everything around it; last a page of it all.
 BENCHMARKS := throughput bytecodes stages journal workers message_cost family limits pacing latency \
     recovery rebalance memory publish show webhooks plots
-# These look at the steps of the interpreter.
-INTERPRETED := bytecodes stages
+# These look at the steps of the interpreter, or put something else into a part's place.
+INTERPRETED := bytecodes stages journal
 
 bench: setup compiled ## Measure, and print the figures that the README quotes
 	@for one in $(BENCHMARKS); do echo "== $$one"; \

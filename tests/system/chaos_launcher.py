@@ -134,6 +134,8 @@ def step_when_told(steps: Iterable[float]) -> None:
 def main() -> None:
     """Set the traps and run the program."""
     wanted = json.loads(sys.argv.pop(1))
+    if "edge" in wanted:  # compiled methods call each other past any trap: this one runs interpreted
+        sys.path[:] = [folder for folder in sys.path if not folder.endswith(".cache/compiled")]
     keep_diary(wanted["diary"])
     if "edge" in wanted:
         set_trap(wanted["edge"], wanted["call"], wanted.get("signal", "SIGKILL"))
