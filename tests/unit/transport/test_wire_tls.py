@@ -96,6 +96,7 @@ def test_an_answer_is_whole_however_it_is_cut_into_records_and_those_into_pieces
         assert not told
         layer.data_received(last)
         assert connection.is_open
+        assert not server.is_aborted
         return asked, told
 
     asked, (reply,) = asyncio.run(exchange())
