@@ -86,7 +86,7 @@ class Connection(Timed):
 
     def expire(self) -> None:
         """Close: the answer takes too long, or nothing was asked for too long."""
-        self._fail("no answer in time")
+        self.fail("no answer in time")
 
     def close(self) -> None:
         """Close without a word to `done`; by a reset, so that the kernel sends nothing more (`wire_dial`)."""
@@ -113,7 +113,7 @@ class Connection(Timed):
         if self._outcome is not None:
             self._conclude()
         elif len(self._came) > (_LARGEST_ANSWER if self._body else LARGEST_HEAD):
-            self._fail("the answer is too large")
+            self.fail("the answer is too large")
 
     def eof_received(self) -> None:
         """Take the end of the connection for the end of an answer that does not say where it ends."""
@@ -136,7 +136,7 @@ class Connection(Timed):
         self._gone(self)
         self._parser = None  # which knows us: nothing else would free the two but a collection
         cause = "" if exc is None else f" ({type(exc).__name__})"
-        self._fail(f"the connection broke before the whole answer came{cause}")
+        self.fail(f"the connection broke before the whole answer came{cause}")
 
     def on_message_begin(self) -> None:
         self._is_last = self._outcome is not None  # of what follows the answer, we asked for nothing
@@ -160,7 +160,8 @@ class Connection(Timed):
         self._is_last = True
         self._outcome = self._outcome or NoReplyError(why)
 
-    def _fail(self, why: str) -> None:
+    def fail(self, why: str) -> None:
+        """Close: no whole answer comes any more, for this reason."""
         if self._done is None:
             self.close()
         else:

@@ -81,12 +81,14 @@ class TlsTransport(asyncio.Protocol):
                 data = self._tls.read(self._incoming.pending or self._tls.pending())
                 if not data:
                     self._connection.eof_received()
-                    break
+                    self.abort()  # nothing follows, whether the server closes the socket or not
+                    return
                 self._connection.data_received(data)
         except ssl.SSLWantReadError:
             pass  # a part of a record
         except ssl.SSLError:
-            self._transport.abort()
+            self._connection.fail("what came is not TLS")
+            return
         self._flush()  # the server may have asked for new keys
 
     def _flush(self) -> None:

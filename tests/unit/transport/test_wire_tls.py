@@ -2,6 +2,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.transport.exchange import Outcome, Reply
+from dispatcher.transport.exchange import NoReplyError, Outcome, Reply
 from dispatcher.transport.wire import Connection
 from dispatcher.transport.wire_tls import TlsTransport
 
@@ -113,6 +114,19 @@ async def test_what_is_not_signed_is_no_answer(forged: bytes) -> None:
     told: list[Outcome] = []
     connection.write(b"POST / HTTP/1.1\r\n\r\n", None, lambda _, outcome: told.append(outcome))
     layer.data_received(forged)
-    assert (told, server.is_aborted) == ([], True)  # the loop tells the connection that it is lost
-    layer.connection_lost(None)
-    assert not isinstance(told[0], Reply)
+    assert [str(outcome) for outcome in told] == ["what came is not TLS"]
+    assert (connection.is_open, server.is_aborted) == (False, True)
+
+
+async def test_who_says_goodbye_and_keeps_the_socket_open_is_not_waited_for() -> None:
+    server, layer, connection = connected()
+    told: list[Outcome] = []
+    connection.write(b"POST / HTTP/1.1\r\n\r\n", None, lambda _, outcome: told.append(outcome))
+    server.tls.read()
+    early = server.says([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n..."])
+    with suppress(ssl.SSLWantReadError):
+        server.tls.unwrap()
+    layer.data_received(early + server.outgoing.read())
+    assert server.is_aborted
+    layer.connection_lost(None)  # as the loop does when the transport is aborted
+    assert [type(outcome) for outcome in told] == [NoReplyError]
