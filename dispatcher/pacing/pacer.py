@@ -2,11 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
-from itertools import count
 from math import inf
 
 from dispatcher.domain.message import Message
+from dispatcher.pacing.agenda import Agenda
 from dispatcher.pacing.fair_queue import Flow
 from dispatcher.pacing.gates import Gate
 from dispatcher.pacing.lane import Lane
@@ -40,9 +39,8 @@ class Pacer:
         self._admit = admit
         self._depart = depart
         self._run_dry = run_dry
-        self._agenda: list[tuple[float, int, Gate]] = []
-        self._visits: list[tuple[float, int, Lane]] = []
-        self._order = count()
+        self._agenda: Agenda[Gate] = Agenda()
+        self._visits: Agenda[Lane] = Agenda()
         self._fresh: deque[Lane] = deque()
 
     def offer(self, lane: Lane, message: Message, *, front: bool = False) -> None:
@@ -83,21 +81,21 @@ class Pacer:
 
     def visit(self, lane: Lane, when: float) -> None:
         """See to *lane* at *when*."""
-        heappush(self._visits, (when, next(self._order), lane))
+        self._visits.add(when, lane)
 
     def run(self, now: float) -> None:
         """Let everything leave that may leave at *now*."""
-        while self._visits and self._visits[0][0] <= now:
-            lane = heappop(self._visits)[2]
-            if lane.waiting_at is None:
-                self._fresh.append(lane)
-            else:
-                self._prepare_ahead(lane, now)
-        while self._agenda and self._agenda[0][0] <= now:
-            due, _, gate = heappop(self._agenda)
-            if due == gate.due:
-                gate.due = inf
-                self.poke(gate, now)
+        while self._visits.next_due <= now:
+            for _, lane in self._visits.take(now):
+                if lane.waiting_at is None:
+                    self._fresh.append(lane)
+                else:
+                    self._prepare_ahead(lane, now)
+        while self._agenda.next_due <= now:
+            for due, gate in self._agenda.take(now):
+                if due == gate.due:
+                    gate.due = inf
+                    self.poke(gate, now)
         while self._fresh:
             lane = self._fresh.popleft()
             if lane.waiting_at is None:
@@ -143,8 +141,7 @@ class Pacer:
         """Return when `run` has to be called next; inf: not before something happens."""
         if self._fresh:
             return 0.0
-        due = self._agenda[0][0] if self._agenda else inf
-        return min(due, self._visits[0][0]) if self._visits else due
+        return min(self._agenda.next_due, self._visits.next_due)
 
     def hold(self, gate: Gate, flow: Flow, now: float) -> None:
         """Let *flow* wait at the *gate* of its campaign."""
@@ -208,4 +205,4 @@ class Pacer:
     def _schedule(self, gate: Gate, when: float) -> None:
         if when < gate.due:
             gate.due = when
-            heappush(self._agenda, (when, next(self._order), gate))
+            self._agenda.add(when, gate)

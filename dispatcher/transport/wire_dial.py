@@ -6,12 +6,13 @@ import ssl
 import struct
 from contextlib import ExitStack
 from math import inf
-from typing import Any, cast
+from typing import Any
 
 from dispatcher.clock import Clock
 from dispatcher.transport.exchange import CONNECT_TIMEOUT, Origin
 from dispatcher.transport.wire import Connection
 from dispatcher.transport.wire_pool import Free
+from dispatcher.transport.wire_sockets import Sockets
 from dispatcher.transport.wire_tls import TlsTransport
 
 # Seconds after which a name is looked up again: load balancers come and go.
@@ -27,8 +28,9 @@ class Dialer:
     The kernel gives a connection up where what was sent is not acknowledged for *unheard* seconds.
     """
 
-    def __init__(self, origin: Origin, clock: Clock, *, unheard: float) -> None:
+    def __init__(self, origin: Origin, clock: Clock, sockets: Sockets, *, unheard: float) -> None:
         self._origin = origin
+        self._sockets = sockets
         self._clock = clock
         self._unheard = unheard
         self._tls = make_tls() if origin.is_tls else None
@@ -71,9 +73,10 @@ class Dialer:
             connection = Connection(sock, free=free, gone=gone)
             stack.pop_all()  # from here on the transport's
             if self._tls is None:
-                await loop.create_connection(lambda: cast(asyncio.Protocol, connection), sock=sock)
+                self._sockets.open(sock, connection)
             else:
                 await self._connect_by_tls(connection, sock, self._tls)
+        await asyncio.sleep(0)  # who speaks before being asked does it now
         # A TLS server may send session tickets before it is asked.
         if not (connection.is_open if self._tls else connection.may_carry()):
             connection.close()
@@ -82,7 +85,7 @@ class Dialer:
 
     async def _connect_by_tls(self, connection: Connection, sock: socket.socket, context: ssl.SSLContext) -> None:
         layer = TlsTransport(connection, context, self._origin.host)
-        await asyncio.get_running_loop().create_connection(lambda: layer, sock=sock)
+        self._sockets.open(sock, layer)
         try:
             await layer.shaken
         except BaseException:

@@ -1,17 +1,37 @@
-"""The connections to one place: which of them a request goes over, and what it waits for when there is none."""
+"""The connections to a place: which of them a request goes over, and what it waits for when there is none."""
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from dispatcher.transport.exchange import KEEP_ALIVE, Done, Head, NotWrittenError
+from dispatcher.transport.exchange import KEEP_ALIVE, Done, Head, NotWrittenError, Origin
 from dispatcher.transport.timer_wheel import TimerWheel
 from dispatcher.transport.wire import Connection
 
 Free = Callable[[Connection], None]
 # Connects, and returns what calls the one when it is free and the other when it is gone; `OSError` when it can't.
 Dial = Callable[[Free, Free], Awaitable[Connection]]
+
+
+class Pools:
+    """A pool for each place that is asked for something, which *make* returns."""
+
+    def __init__(self, make: Callable[[Origin], "Pool"]) -> None:
+        self._make = make
+        self._pools: dict[Origin, Pool] = {}
+
+    def send(self, head: Head, body: bytes, tag: Any, done: Done) -> None:
+        """Have the pool of the place write a request, now or soon."""
+        pool = self._pools.get(head.origin)
+        if pool is None:
+            pool = self._pools[head.origin] = self._make(head.origin)
+        pool.send(head, body, tag, done)
+
+    def close(self) -> None:
+        """Close every connection of every pool."""
+        for pool in self._pools.values():
+            pool.close()
 
 
 class Pool:
