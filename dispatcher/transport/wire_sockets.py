@@ -7,9 +7,6 @@ import select
 import socket
 from typing import Any
 
-# After a look the next one is so much later, while answers come: to wake up costs as much as to read one. Seconds;
-# uvloop's timers take whole milliseconds.
-GATHER = 0.002
 _MOST = 256
 _PIECE = 16384
 _COMES = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
@@ -26,8 +23,7 @@ class Sockets:
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
         self._transports: dict[int, SocketTransport] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._wait()
+        self._loop.add_reader(self._epoll.fileno(), self._look)
 
     def open(self, sock: socket.socket, protocol: Any) -> None:
         """Read *sock* for *protocol*, which is told of its transport now, and then of all that asyncio would tell."""
@@ -49,26 +45,11 @@ class Sockets:
         """Look at none any more."""
         for transport in list(self._transports.values()):
             transport.abort()
-        if self._timer is not None:
-            self._timer.cancel()
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
 
-    def _wait(self) -> None:
-        self._loop.add_reader(self._epoll.fileno(), self._woken)
-
-    def _woken(self) -> None:
-        self._loop.remove_reader(self._epoll.fileno())
-        self._look()
-
     def _look(self) -> None:
-        self._timer = None
-        found = self._epoll.poll(0, _MOST)
-        if found:
-            self._timer = self._loop.call_later(GATHER, self._look)
-        else:
-            self._wait()
-        for number, events in found:
+        for number, events in self._epoll.poll(0, _MOST):
             transport = self._transports.get(number)
             if transport is not None:  # it may have been closed by what came before
                 transport.ready(events)
