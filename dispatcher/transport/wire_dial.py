@@ -12,7 +12,7 @@ from dispatcher.clock import Clock
 from dispatcher.transport.exchange import CONNECT_TIMEOUT, Origin
 from dispatcher.transport.wire import Connection
 from dispatcher.transport.wire_pool import Free
-from dispatcher.transport.wire_sockets import Sockets
+from dispatcher.transport.wire_socket import SocketTransport
 from dispatcher.transport.wire_tls import TlsTransport
 
 # Seconds after which a name is looked up again: load balancers come and go.
@@ -28,9 +28,8 @@ class Dialer:
     The kernel gives a connection up where what was sent is not acknowledged for *unheard* seconds.
     """
 
-    def __init__(self, origin: Origin, clock: Clock, sockets: Sockets, *, unheard: float) -> None:
+    def __init__(self, origin: Origin, clock: Clock, *, unheard: float) -> None:
         self._origin = origin
-        self._sockets = sockets
         self._clock = clock
         self._unheard = unheard
         self._tls = make_tls() if origin.is_tls else None
@@ -73,7 +72,7 @@ class Dialer:
             connection = Connection(sock, free=free, gone=gone)
             stack.pop_all()  # from here on the transport's
             if self._tls is None:
-                self._sockets.open(sock, connection)
+                SocketTransport(sock, connection)
             else:
                 await self._connect_by_tls(connection, sock, self._tls)
         await asyncio.sleep(0)  # who speaks before being asked does it now
@@ -85,7 +84,7 @@ class Dialer:
 
     async def _connect_by_tls(self, connection: Connection, sock: socket.socket, context: ssl.SSLContext) -> None:
         layer = TlsTransport(connection, context, self._origin.host)
-        self._sockets.open(sock, layer)
+        SocketTransport(sock, layer)
         try:
             await layer.shaken
         except BaseException:
