@@ -77,8 +77,7 @@ class Connection(Timed):
     def write(self, request: bytes, tag: Any, done: Done) -> None:
         """Write *request*, and call *done* with what comes of it.
 
-        It reaches the kernel within this call: neither asyncio nor uvloop 0.23 puts off more than what the kernel does
-        not take, over TLS either.
+        It reaches the kernel within this call, over TLS too, but for what the kernel does not take.
         """
         self._tag = tag
         self._done = done
