@@ -56,7 +56,7 @@ class SocketTransport:
             return
         except OSError as error:
             self._close()
-            self._protocol.connection_lost(error)
+            self._tell(error)
             return
         if data:
             self._protocol.data_received(data)
@@ -64,7 +64,7 @@ class SocketTransport:
         self._protocol.eof_received()
         if self._is_open:
             self._close()
-            self._protocol.connection_lost(None)
+            self._tell(None)
 
     def _go_on(self) -> None:
         self._send()
@@ -85,7 +85,11 @@ class SocketTransport:
         """Close, and tell so later: whoever writes or aborts is not done with the connection yet."""
         if self._is_open:
             self._close()
-            self._loop.call_soon(self._protocol.connection_lost, error)
+            self._loop.call_soon(self._tell, error)
+
+    def _tell(self, error: OSError | None) -> None:
+        protocol, self._protocol = self._protocol, None  # each knows the other: only a collection would free the two
+        protocol.connection_lost(error)
 
     def _close(self) -> None:
         self._is_open = False

@@ -1,5 +1,7 @@
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -18,8 +20,10 @@ class Protocol:
         self.heard: list[str] = []
         self.hears = hears
         self.changed = asyncio.Event()
+        self.transport: SocketTransport | None = None
 
-    def connection_made(self, _: SocketTransport) -> None:
+    def connection_made(self, transport: SocketTransport) -> None:
+        self.transport = transport  # as a connection does
         self.hear("made")
 
     def data_received(self, data: bytes) -> None:
@@ -143,3 +147,18 @@ async def test_who_closes_the_connection_while_it_hears_hears_no_more_of_it_but_
         peer.sendall(b"x" * 100_000)
         await protocol.until("lost")
     assert protocol.heard == ["made", "data", "lost"]
+
+
+async def test_what_is_closed_is_free_without_a_collection() -> None:
+    protocol = Protocol()
+    transport, peer = await connected(protocol)
+    kept = weakref.ref(protocol)
+    gc.disable()
+    try:
+        transport.abort()
+        await protocol.until("lost")
+        peer.close()
+        del protocol, transport
+        assert kept() is None
+    finally:
+        gc.enable()
