@@ -12,8 +12,7 @@ _PIECE = 16384
 class SocketTransport:
     """Reads and writes *sock*, which it closes, for *protocol*, which hears what asyncio would tell it.
 
-    uvloop's own transport costs a message more: compiled with the rest, this one takes a call of the socket's to write,
-    and one to read.
+    A message takes one call of the socket's to write, and one to read.
     """
 
     __slots__ = ("_is_open", "_loop", "_number", "_protocol", "_sock", "_unsent")
