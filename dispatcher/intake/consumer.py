@@ -21,6 +21,7 @@ from dispatcher.intake.offsets import Bookmark, PartitionOffsets
 from dispatcher.intake.recovery import History, Recovered
 from dispatcher.intake.watchdog import LOOK_EVERY, Mechanism, Watchdog
 from dispatcher.telemetry import metrics
+from dispatcher.transport.fetching import steer
 from dispatcher.transport.kafka import RebalanceListener, committed, fetches_next
 
 log = structlog.get_logger()
@@ -33,6 +34,8 @@ BYTES_BESIDE_RECORD = 450
 # Records taken at once: a few milliseconds of work, so that a beat of the pacing is not missed by more.
 BATCH = 200
 POLL = 0.2
+# When a read takes longer, hardly anything comes: nobody has to wait for others then. Longer than Kafka gathers.
+QUIET = 0.050
 POLL_WHEN_FULL = 0.02
 COMMIT_EVERY = 1.0
 RETRY_AFTER = 1.0
@@ -106,6 +109,7 @@ class Intake:
         self._make_room = make_room
         self._makes_room_at = 0.0
         self._is_short = False
+        self._is_quiet = True
         self._after_batch = after_batch
         self._drain = drain
         self._abandon = abandon
@@ -253,17 +257,19 @@ class Intake:
                 await stop.wait()
 
     async def _poll(self) -> None:
-        self._held.turn(self._consumer, self._offsets, self._clock.epoch())
+        self._held.turn(self._offsets, self._clock.epoch())
+        steer(self._consumer, gathers=not self._is_quiet, without=self._held.idle)
         has_more = bool(self._held) and self._feed_parked()
         wanted = self._with_room()
         if self._is_short and self._clock.monotonic() >= self._makes_room_at:
             self._makes_room_at = self._clock.monotonic() + MAKE_ROOM_EVERY
             self._make_room()
             self._after_batch()
-        generation = self._generation
+        generation, began = self._generation, self._clock.monotonic()
         found = await self._consumer.getmany(
             *(wanted or (NOTHING,)), timeout_ms=int(POLL * 1000) if wanted and not has_more else 0, max_records=BATCH
         )
+        self._is_quiet = self._clock.monotonic() - began > QUIET
         if not wanted:
             await self._clock.sleep(POLL_WHEN_FULL)
             return

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from math import inf
 from typing import Any
 
@@ -19,7 +20,7 @@ class Held:
     """Keeps what was read last of each partition until it is old enough: *stays* says how old, by topic, in seconds.
 
     Nothing more is to be read of a partition while something of it is kept, nor, between two looks, of those that had
-    nothing at the last one. What is called back is old enough at once.
+    nothing at the last one: they are *idle*. What is called back is old enough at once.
     """
 
     def __init__(self, stays: Mapping[str, float]) -> None:
@@ -28,7 +29,7 @@ class Held:
         self._called_back = dict.fromkeys(stays, -inf)
         self._records: dict[TopicPartition, deque[Any]] = {}
         self._resting: set[TopicPartition] = set()
-        self._idle: set[TopicPartition] = set()
+        self.idle: AbstractSet[TopicPartition] = frozenset()
         self._read: set[TopicPartition] = set()
         self._is_looking = True
         self._turns_at = 0.0
@@ -37,7 +38,7 @@ class Held:
         return bool(self._records)
 
     def __contains__(self, partition: TopicPartition) -> bool:
-        return partition in self._records or partition in self._idle
+        return partition in self._records or partition in self.idle
 
     def call_back(self, tiers: Collection[str], before: float) -> None:
         """Let what was parked in *tiers* before then, in seconds of the epoch, be old enough."""
@@ -45,20 +46,16 @@ class Held:
             if topic.rpartition(".")[2] in tiers:
                 self._called_back[topic] = max(before, called_back)
 
-    def turn(self, consumer: Any, partitions: Iterable[TopicPartition], now: float) -> None:
-        """Let *consumer* begin or end a look at *partitions*, where it is time; *now* is in seconds of the epoch."""
+    def turn(self, partitions: Iterable[TopicPartition], now: float) -> None:
+        """Begin or end a look at *partitions*, when it is time; *now* is in seconds of the epoch."""
         # The wall clock may have been put back.
         if self._turns_at - max(LOOK, REST) < now < self._turns_at:
             return
         if self._is_looking:
             of_tiers = {partition for partition in partitions if partition.topic in self.topics}
-            self._idle = of_tiers - self._read - self._records.keys()
-            if self._idle:
-                consumer.pause(*self._idle)
+            self.idle = of_tiers - self._read - self._records.keys()
         else:
-            if self._idle:
-                consumer.resume(*self._idle)
-            self._idle.clear()
+            self.idle = frozenset()
         self._read.clear()
         self._is_looking = not self._is_looking
         self._turns_at = now + (LOOK if self._is_looking else REST)
@@ -96,8 +93,9 @@ class Held:
 
     def clear(self) -> None:
         """Forget it all: whoever owns the partitions reads it again, and rests none."""
-        for known in (self._records, self._resting, self._idle, self._read):
+        for known in (self._records, self._resting, self._read):
             known.clear()
+        self.idle = frozenset()
         self._is_looking, self._turns_at = True, 0.0
 
     def _ready_at(self, record: Any) -> float:

@@ -31,15 +31,12 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 from dispatcher.domain.errors import DispatcherError, KafkaUnavailableError
 from dispatcher.domain.fleet import Secret
 from dispatcher.domain.settings import KafkaSettings
+from dispatcher.transport.fetching import GATHER_BYTES, GATHER_FOR
 
 log = structlog.get_logger()
 
 SESSION_TIMEOUT = 15.0
 REBALANCE_TIMEOUT = 30.0
-# A fetch costs as much as ten messages: Kafka answers it when so many bytes of jobs have come, about 40, or after so
-# many seconds.
-GATHER_BYTES = 12288
-GATHER_FOR = 0.030
 # Nobody waits for a record that comes by itself any longer than it takes to come: Kafka answers at once when there is
 # one. But whatever else a consumer asks for waits until its fetch is answered. Seconds.
 READ_FOR = 0.1

@@ -33,10 +33,18 @@ from dispatcher.intake.watchdog import PATIENCE, Mechanism
 JOBS = TopicPartition("jobs", 0)
 
 
+class Fetcher:
+    """What is set of aiokafka's."""
+
+    def _get_actions_per_node(self, _assignment: Any) -> None:
+        raise NotImplementedError
+
+
 class Log:
     """A partition of 500 records and a consumer of it; a read may be made to wait for the next assignment."""
 
     def __init__(self) -> None:
+        self._fetcher: Any = Fetcher()
         self.position = 0
         self.held = asyncio.Event()
         self.go_on = asyncio.Event()

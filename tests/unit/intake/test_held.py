@@ -73,24 +73,24 @@ def test_partitions_without_anything_are_looked_at_now_and_then_and_jobs_always(
     now, looked_at = 1000.0, 1000.0
     for pause, has_something in steps:
         now += pause
-        held.turn(consumer, (SHORT, LONG, jobs), now)
-        assert jobs not in consumer.resting
-        assert consumer.resting == {one for one in (SHORT, LONG) if one in held and one not in held._records}
-        if SHORT not in consumer.resting:
+        held.turn((SHORT, LONG, jobs), now)
+        assert jobs not in held.idle
+        assert held.idle == {one for one in (SHORT, LONG) if one in held and one not in held._records}
+        if SHORT not in held.idle:
             looked_at = now
             if has_something and SHORT not in held:
                 held.keep(consumer, SHORT, records("parked.10s", [now]), now)
-                held.turn(consumer, (SHORT, LONG, jobs), now + LOOK)
-                assert SHORT not in consumer.resting, "there may be more of it"
+                held.turn((SHORT, LONG, jobs), now + LOOK)
+                assert SHORT not in held.idle, "there may be more of it"
         assert now - looked_at <= REST + 0.2
 
 
 def test_a_wall_clock_that_was_put_back_ends_no_look() -> None:
-    held, consumer = Held(TIERS), Consumer()
-    held.turn(consumer, (SHORT,), 10_000.0)
-    assert consumer.resting == {SHORT}
-    held.turn(consumer, (SHORT,), 6_400.0)
-    assert consumer.resting == set()
+    held = Held(TIERS)
+    held.turn((SHORT,), 10_000.0)
+    assert held.idle == {SHORT}
+    held.turn((SHORT,), 6_400.0)
+    assert held.idle == set()
 
 
 @given(
