@@ -5,7 +5,7 @@ The weighted score is the logarithmic one of Schindelhauer and Schomaker, "Weigh
 """
 
 from bisect import bisect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate
@@ -32,16 +32,24 @@ class Ranking:
         self._seeds = [_hash(name.encode()) | 1 for name in names]
         # None where all weigh alike: then the draws stand in the order of their scores.
         self._rarities = [1 / weight for weight in weights] if len(set(weights)) > 1 else None
-        self._best_of_slot = lru_cache(maxsize=SLOTS)(self._best)
         self._groups = _Group(b"", names, weights, range(len(names))) if len(names) > MOST_ONE_BY_ONE else None
-        self._first_of_slot = lru_cache(maxsize=SLOTS)(self._draw)
+        self._first_of_slot = lru_cache(maxsize=SLOTS)(self._first)
+        self._next_of_slot = lru_cache(maxsize=SLOTS)(self._next)
         # All of them side by side on a line, each as long as its weight.
         self._in_line = sorted(range(len(names)), key=names.__getitem__)
         self._ends = list(accumulate(weights[index] for index in self._in_line))
 
-    def best(self, recipient: str) -> Iterable[int]:
-        """Return the indices of the names that *recipient* prefers, best first, up to `CHOICES` of them."""
-        return self._best_of_slot(_slot(recipient)) if self._groups is None else self._best_of_many(recipient)
+    def best(self, recipient: str) -> Iterator[int]:
+        """Point to the indices of the names that *recipient* prefers, best first, up to `CHOICES` of them.
+
+        Mostly the first is enough, so the others are ranked when somebody asks for them.
+        """
+        if not self._seeds:
+            return
+        slot = _slot(recipient)
+        first = self._first_of_slot(slot)
+        yield first
+        yield from self._next_of_slot(slot) if self._groups is None else self._next_of_many(first, recipient)
 
     def others(self, recipient: str) -> tuple[int, ...]:
         """Return the indices that come after the best ones; they are worked out each time."""
@@ -50,18 +58,22 @@ class Ranking:
         best = set(self.best(recipient))
         return tuple(index for index in self._rank(_slot(recipient)) if index not in best)
 
-    def _best(self, slot: int) -> tuple[int, ...]:
-        return self._rank(slot)[:CHOICES]
+    def _first(self, slot: int) -> int:
+        if self._groups is not None:
+            return self._groups.draw(slot.to_bytes(2, "big") + b"\0")
+        scores = self._scores(slot)
+        return max(range(len(scores)), key=scores.__getitem__)
 
-    def _best_of_many(self, recipient: str) -> Iterator[int]:
-        """Draw the first by groups, and point to places in the line for more: mostly the first is enough.
+    def _next(self, slot: int) -> tuple[int, ...]:
+        return self._rank(slot)[1:CHOICES]
+
+    def _next_of_many(self, first: int, recipient: str) -> Iterator[int]:
+        """Point to places in the line, after *first*, which is drawn by groups.
 
         Where all senders have much to do, everyone asks for more, and a draw takes 45 us. The places are a recipient's,
         not its slot's: senders that few slots draw first live on being the next choice of others. They are a golden
         section apart, so two seldom hit one sender.
         """
-        first = self._first_of_slot(_slot(recipient))
-        yield first
         found = {first}
         hashed, length = crc32(recipient.encode()), self._ends[-1]
         for number in range(_MOST_DRAWS):
@@ -73,21 +85,20 @@ class Ranking:
                 if len(found) == CHOICES:
                     return
 
-    def _draw(self, slot: int) -> int:
-        if self._groups is None:
-            raise AssertionError("few senders are ranked one by one")
-        return self._groups.draw(slot.to_bytes(2, "big") + b"\0")
-
     def _rank(self, slot: int) -> tuple[int, ...]:
+        scores = self._scores(slot)
+        return tuple(sorted(range(len(scores)), key=scores.__getitem__, reverse=True))
+
+    def _scores(self, slot: int) -> list[int] | list[float]:
         if len(self._seeds) == 1:
-            return (0,)
+            return [0]
         # One hash a slot and one a name, multiplied: a hash for each pair takes four times as long, and a new
         # campaign's recipients touch every slot. The product's upper bits are uniform, and independent between names.
         hashed = _hash(slot.to_bytes(2, "big"))
         scores: list[int] | list[float] = [hashed * seed & _ALL_ONES for seed in self._seeds]
         if self._rarities is not None:
             scores = [log((drawn + 0.5) / _SPAN) * rarity for drawn, rarity in zip(scores, self._rarities, strict=True)]
-        return tuple(sorted(range(len(scores)), key=scores.__getitem__, reverse=True))
+        return scores
 
 
 class _Group:

@@ -122,7 +122,7 @@ def test_every_process_ranks_alike() -> None:
     program = """
 from dispatcher.sharding.rendezvous import Ranking
 ranking = Ranking(["72345", "+18885550100", "+12065550100"], [100.0, 3.0, 75.0])
-print([ranking.best(f"+1206555{number:04}") for number in range(500)])
+print([[*ranking.best(f"+1206555{number:04}")] for number in range(500)])
 """
     outputs = {
         subprocess.run(
@@ -134,7 +134,7 @@ print([ranking.best(f"+1206555{number:04}") for number in range(500)])
         for seed in ("1", "2")
     }
     ranking = Ranking(["72345", "+18885550100", "+12065550100"], [100.0, 3.0, 75.0])
-    here = str([ranking.best(f"+1206555{number:04}") for number in range(500)])
+    here = str([[*ranking.best(f"+1206555{number:04}")] for number in range(500)])
     assert outputs == {f"{here}\n".encode()}
 
 
