@@ -34,7 +34,7 @@ STAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "intent": ("delivery/ledger", "domain/journal"),
     "request bytes": ("delivery/request",),
     "POST": ("delivery/twilio", "transport/exchange", "transport/wire", "transport/timer_wheel"),
-    "judge": ("delivery/verdict",),
+    "judge": ("delivery/judge",),
     "result": ("outcomes/", "transport/fenced_producer"),
     "between the stages": ("engine/", "app/worker"),
 }

@@ -6,8 +6,9 @@ from http import HTTPStatus
 from aiohttp import encode_basic_auth
 from yarl import URL
 
+from dispatcher.delivery.judge import judge
 from dispatcher.delivery.request import Request
-from dispatcher.delivery.verdict import InDoubt, Unreached, Verdict, judge
+from dispatcher.delivery.verdict import InDoubt, Unreached, Verdict
 from dispatcher.domain.fleet import Account
 from dispatcher.transport.exchange import Head, NoReplyError, Outcome, Reply, Send
 

@@ -1,11 +1,10 @@
-"""What an answer of Twilio's means for a message: a table with one line a code, and the function that reads it.
+"""What an answer of Twilio's may mean for a message, and a table with one line a code.
 
 https://www.twilio.com/docs/api/errors lists the codes.
 """
 
 from collections.abc import Mapping
 from enum import Enum
-from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
@@ -69,10 +68,6 @@ CODES: Mapping[int, tuple[Reaction, str]] = {
     21626: (Reaction.OUR_BUG, "a header or parameter is invalid"),
 }
 
-TOO_MANY_REQUESTS = 20429
-_SUCCESS = range(200, 300)
-_CLIENT_ERRORS = range(400, 500)
-
 
 class Accepted(msgspec.Struct, frozen=True, gc=False, rename={"segments": "num_segments"}):
     """Twilio has the message, and says so in these words. *segments* is 0 where Twilio does not know yet."""
@@ -110,60 +105,14 @@ class InDoubt(msgspec.Struct, frozen=True, gc=False):
 Verdict = Accepted | Throttled | Unreached | Declined | InDoubt
 
 
-class _Sid(msgspec.Struct, gc=False):
+class SidAlone(msgspec.Struct, gc=False):
+    """As much of a success as proves that the message was taken."""
+
     sid: Annotated[str, msgspec.Meta(min_length=1)]
 
 
-class _Error(msgspec.Struct, gc=False):
+class ErrorBody(msgspec.Struct, gc=False):
+    """What Twilio says when it declines."""
+
     code: int | None = None
     message: str | None = None
-
-
-_accepted = msgspec.json.Decoder(Accepted, strict=False)  # Twilio writes the count as a string
-_sid = msgspec.json.Decoder(_Sid)
-_error = msgspec.json.Decoder(_Error)
-# What decoding a body may raise: it comes over the network, and proxies write some of their own.
-_NOT_UNDERSTOOD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-def judge(status: int, body: bytes, retry_after: float | None = None) -> Verdict:
-    """Return what an answer of Twilio's means; *retry_after* is in seconds.
-
-    Whatever is not understood and may have been processed is in doubt.
-    """
-    if status in _SUCCESS:
-        try:
-            return _accepted.decode(body)
-        except _NOT_UNDERSTOOD:
-            return _judge_odd_success(status, body)
-    return _judge_error(status, body, retry_after)
-
-
-def _judge_odd_success(status: int, body: bytes) -> Verdict:
-    """Judge a success whose count of segments may be none: the SID alone proves that the message was taken."""
-    try:
-        return Accepted(_sid.decode(body).sid)
-    except _NOT_UNDERSTOOD:
-        return InDoubt(f"Twilio answered {status} without a message SID")
-
-
-def _judge_error(status: int, body: bytes, retry_after: float | None) -> Verdict:
-    code = _code_in(body)
-    if code is not None and code in CODES:
-        reaction, meaning = CODES[code]
-        return Declined(reaction, code, meaning)
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Throttled(retry_after)
-    if status == HTTPStatus.UNAUTHORIZED:
-        return Declined(Reaction.STOP_ACCOUNT, code, "Twilio refuses the account's credentials")
-    if status in _CLIENT_ERRORS:
-        # An unknown code of the 4xx kind: Twilio did not take it, and would not take it again.
-        return Declined(Reaction.REFUSE, code, f"Twilio answered {status}")
-    return InDoubt(f"Twilio answered {status}")
-
-
-def _code_in(body: bytes) -> int | None:
-    try:
-        return _error.decode(body).code
-    except _NOT_UNDERSTOOD:
-        return None  # a gateway's HTML page

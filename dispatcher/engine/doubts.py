@@ -5,8 +5,6 @@ from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
 
-import msgspec
-
 from dispatcher.clock import Clock
 from dispatcher.domain.fleet import Fleet
 from dispatcher.domain.journal import Intent
@@ -22,18 +20,21 @@ LOOKS = 2
 REMEMBERED_SIDS = 50_000
 
 
-class Doubt(msgspec.Struct, kw_only=True, gc=False):
+class Doubt:
     """One message in doubt. *sender* is the number its request left by.
 
     *left_at* is when it left at the earliest, in monotonic seconds; *sent_at* is that by the wall clock.
     """
 
-    message: Message
-    sender: str
-    left_at: float
-    sent_at: datetime
-    reason: str
-    looks: int = 0
+    __slots__ = ("left_at", "looks", "message", "reason", "sender", "sent_at")
+
+    def __init__(self, *, message: Message, sender: str, left_at: float, sent_at: datetime, reason: str) -> None:
+        self.message = message
+        self.sender = sender
+        self.left_at = left_at
+        self.sent_at = sent_at
+        self.reason = reason
+        self.looks = 0
 
 
 class Doubts:

@@ -2,9 +2,10 @@ from typing import Any
 
 import pytest
 
+from dispatcher.delivery.judge import judge
 from dispatcher.delivery.request import Request
 from dispatcher.delivery.twilio import TwilioApi
-from dispatcher.delivery.verdict import InDoubt, Unreached, Verdict, judge
+from dispatcher.delivery.verdict import InDoubt, Unreached, Verdict
 from dispatcher.domain.fleet import Account, Secret
 from dispatcher.transport.exchange import Done, Head, NoReplyError, NotWrittenError, Outcome, Reply
 

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dispatcher.delivery.verdict import CODES, Accepted, Declined, InDoubt, Reaction, Throttled, Unreached, judge
+from dispatcher.delivery.judge import judge
+from dispatcher.delivery.verdict import CODES, Accepted, Declined, InDoubt, Reaction, Throttled, Unreached
 
 VERDICTS = (Accepted, Throttled, Unreached, Declined, InDoubt)
 

@@ -17,8 +17,9 @@ from dispatcher.compliance.frequency import Frequency
 from dispatcher.compliance.gate import ComplianceGate
 from dispatcher.compliance.quiet_hours import QuietHours
 from dispatcher.compliance.suppression import SuppressionList
+from dispatcher.delivery.judge import judge
 from dispatcher.delivery.request import Request, RequestMaker
-from dispatcher.delivery.verdict import Verdict, judge
+from dispatcher.delivery.verdict import Verdict
 from dispatcher.domain.caps import CapRules
 from dispatcher.domain.control import CampaignRecord
 from dispatcher.domain.fence import Fence

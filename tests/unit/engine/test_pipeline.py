@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dispatcher.delivery.judge import judge
 from dispatcher.delivery.request import Request
-from dispatcher.delivery.verdict import CODES, InDoubt, Reaction, Unreached, Verdict, judge
+from dispatcher.delivery.verdict import CODES, InDoubt, Reaction, Unreached, Verdict
 from dispatcher.domain.fleet import Fleet, Pool
 from dispatcher.domain.journal import Intent
 from dispatcher.domain.rate import Rate

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dispatcher.delivery.judge import judge
 from dispatcher.delivery.request import Request
 from dispatcher.delivery.retry import IN_DOUBT, RETRIES
-from dispatcher.delivery.verdict import Reaction, Verdict, judge
+from dispatcher.delivery.verdict import Reaction, Verdict
 from dispatcher.domain.fleet import CARRIERS, Fleet, Pool
 from dispatcher.domain.journal import Intent, Tried
 from dispatcher.domain.outcome import Attempt, Result
