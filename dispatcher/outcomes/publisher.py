@@ -15,7 +15,7 @@ from dispatcher.domain.message import Origin
 log = structlog.get_logger()
 
 # Records that come within a tick go out together, so that one costs little more than its bytes. Seconds.
-TICK = 0.040
+TICK = 0.080
 RETRY_AFTER = 1.0
 # What is kept of a record that the topic is configured to be too small for.
 KEPT_OF_TOO_LARGE = 64 * 1024
