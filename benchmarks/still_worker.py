@@ -131,6 +131,9 @@ class _Batch:
     def __init__(self) -> None:
         self.records = 0
 
+    def close(self) -> None:
+        pass
+
     def append(self, **_: Any) -> int:
         self.records += 1
         return self.records

@@ -186,6 +186,7 @@ class Ledger:
         book.page, book.messages, book.in_flight, book.wanted_at = Page(page.owner), [], True, inf
         batch = self._producer.create_batch()
         batch.append(timestamp=None, key=None, value=encode_page(page))
+        batch.close()  # closed, it does not wait for more
         try:
             written = await self._producer.send_batch(batch, self._topic, partition=book.partition)
         except KafkaError as error:

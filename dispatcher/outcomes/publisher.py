@@ -123,6 +123,7 @@ class Publisher:
         if not sent:
             self._see_if_idle()
             return
+        batch.close()  # closed, it does not wait for more
         self._in_flight.add(target)
         topic, partition = target
         try:

@@ -19,6 +19,10 @@ from tests.unit.pacing.making import Desk, make_message
 class Batch:
     def __init__(self) -> None:
         self.values: list[bytes] = []
+        self.is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def append(self, *, timestamp: None, key: None, value: bytes) -> None:
         assert timestamp is key is None
@@ -37,6 +41,7 @@ class Producer:
 
     async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> "asyncio.Future[Any]":
         assert topic == "dispatch.journal"
+        assert batch.is_closed, "aiokafka would wait for more"
         await asyncio.sleep(0)
         if self.refuse is not None:
             refuse, self.refuse = self.refuse, None

@@ -44,7 +44,7 @@ class Kafka:
 
     def create_batch(self) -> Any:
         values: list[bytes] = []
-        return SimpleNamespace(values=values, append=lambda *, value, **_: values.append(value))
+        return SimpleNamespace(values=values, append=lambda *, value, **_: values.append(value), close=lambda: None)
 
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> "asyncio.Future[Any]":
         written: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

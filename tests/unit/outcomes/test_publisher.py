@@ -37,8 +37,12 @@ class Written:
 @dataclass
 class Batch:
     room: int
+    is_closed: bool = False
     timestamps: list[int | None] = field(default_factory=list)
     records: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]] = field(default_factory=list)
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def append(
         self, *, timestamp: int | None, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]
@@ -65,6 +69,7 @@ class Producer:
 
     async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> "asyncio.Future[Any]":
         assert batch.records, "nobody sends an empty batch"
+        assert batch.is_closed, "aiokafka would wait for more"
         await asyncio.sleep(0)
         if self.refuse is not None:
             refuse, self.refuse = self.refuse, None
