@@ -207,6 +207,7 @@ class ConcurrencyGate(Gate):
         "_quickest_before",
         "_random",
         "_share",
+        "_usual",
         "in_flight",
         "limit",
     )
@@ -218,6 +219,8 @@ class ConcurrencyGate(Gate):
     # An answer is late after so many times the quickest of the last minute or two: the network held something back.
     LATE = 2.0
     MINUTE = 60.0
+    # What an answer usually takes follows the last hundred or so.
+    NEWS = 0.01
 
     def __init__(self, maximum: int, random: Random) -> None:
         super().__init__("concurrency")
@@ -231,6 +234,7 @@ class ConcurrencyGate(Gate):
         self._binding = False
         self._quickest = self._quickest_before = inf
         self._minute = 0.0
+        self._usual = 0.0
 
     @override
     def opens_at(self, now: float) -> float:
@@ -259,11 +263,18 @@ class ConcurrencyGate(Gate):
                 self._quickest_before, self._quickest = self._quickest, inf
                 self._minute = now + self.MINUTE
             self._quickest = min(after, self._quickest)
+            self._usual += self.NEWS * (after - self._usual)
             self.limit.succeed(binding=self._binding)
             self._backoff = self.FIRST_BACKOFF
         if self._binding and not self.waiting and self.in_flight < self.BINDING_FROM * self.limit.limit:
             self._binding = False
         return after - self.LATE * min(self._quickest, self._quickest_before)
+
+    def lets_go_in(self, messages: int) -> float:
+        """Return in about how many seconds so many *messages* will have left, if answers come as they usually do."""
+        limit = self.limit.limit
+        waiting = messages - (limit - self.in_flight)
+        return waiting * self._usual / limit if waiting > 0 else 0.0
 
     def refuse(self, departed_at: float, retry_after: float | None, now: float) -> None:
         """Twilio answered 429 (20429), or could not be reached: fewer at once, and a pause (full jitter)."""

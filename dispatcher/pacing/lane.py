@@ -173,7 +173,9 @@ class Lane:
         """Return in how many seconds a message of *cost* segments leaves that was prepared last; it may be more."""
         gate = self.waiting_at
         opens_in = max(0.0, gate.due - now) if gate is not None and gate.due < inf else 0.0
-        return opens_in + (self.prepared_cost - cost) / self.rate  # what else is prepared leaves before it
+        # What else is prepared leaves before it, and of the account what else stands by.
+        by_rate = opens_in + (self.prepared_cost - cost) / self.rate
+        return max(by_rate, self.concurrency.lets_go_in(self.standby.count))
 
     def suspended_for(self, now: float) -> float:
         """Return how many seconds it is still suspended."""

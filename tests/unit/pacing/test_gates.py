@@ -229,6 +229,20 @@ def test_an_answer_is_late_after_twice_the_quickest_of_the_last_minutes() -> Non
     assert gate.answered(2.1, NOW + 122, healthy=True) < 0, "it has become slow, and is not late for ever"
 
 
+def test_behind_a_full_account_as_many_leave_as_are_answered() -> None:
+    gate = ConcurrencyGate(10, Random(1))
+    for _ in range(1000):
+        gate.take(1, NOW)
+        gate.answered(0.1, NOW, healthy=True)
+    assert gate.lets_go_in(10) == 0
+    assert at_once(gate) == 10
+    assert gate.lets_go_in(0) == 0
+    assert gate.lets_go_in(5) == pytest.approx(0.05, rel=0.01)
+    gate.answered(9.0, NOW, healthy=False)
+    assert gate.lets_go_in(1) == 0
+    assert gate.lets_go_in(2) == pytest.approx(0.01, rel=0.01), "what a refusal takes says nothing"
+
+
 def test_a_429_closes_the_account_for_a_random_while_that_doubles() -> None:
     longest = []
     for failures in range(10):

@@ -54,6 +54,21 @@ def drive(rate: float, messages: list[tuple[float, float]]) -> list[tuple[float,
     return sent
 
 
+@pytest.mark.parametrize(("rate", "leaves_in"), [(1e6, 0.05), (10.0, 0.4)])
+def test_what_is_prepared_leaves_after_what_else_is_by_the_rate_or_by_the_answers(
+    rate: float, leaves_in: float
+) -> None:
+    lane = one_lane(rate)
+    for _ in range(1000):
+        lane.concurrency.take(1, NOW)
+        lane.concurrency.answered(0.1, NOW, healthy=True)
+    for _ in range(int(lane.concurrency.limit.limit)):
+        lane.concurrency.take(1, NOW)
+    for _ in range(5):
+        lane.prepare(make_message(), NOW)
+    assert lane.leaves_in(1, NOW) == pytest.approx(leaves_in, rel=0.02)
+
+
 @pytest.mark.parametrize("rate", [0.25, 0.5, 1.0])
 def test_answers_that_are_late_by_less_than_a_slow_senders_second_has_to_spare_cost_no_rate(rate: float) -> None:
     sent = drive(rate, [(0.0, 0.05), *[(0.0, 0.84)] * 50])
