@@ -65,6 +65,7 @@ lock: $(filter-out uv,$(UV)) ## Pin anew what pyproject.toml asks for
 	@touch $@
 
 .cache/uv/bin/uv:
+	rm -rf .cache/uv
 	$(PYTHON) -m pip install --quiet --target .cache/uv uv==$(UV_VERSION) \
 	    || { $(PYTHON) -m venv --clear .cache/uv && .cache/uv/bin/pip install --quiet uv==$(UV_VERSION); }
 
