@@ -2,7 +2,8 @@
 
 First a backlog shows what it can. Then jobs come at half of that, whatever becomes of them, and each is timed from when
 it was due to be appended to when the stand-in had its request. And last: urgent jobs, while bulk waits at a sender that
-is as fast as it may be. Who shares the machine with others measures them, too, unless it is run with `chrt -r 1`.
+is as fast as it may be. Who shares the machine with others measures them, too, unless it is run with `chrt -r 1`. Where
+Kafka, the stand-in and this program use up their cores, what is timed is their own queue: how busy they were is said.
 
     python -m benchmarks.latency [--runs 3]
 """
@@ -10,7 +11,7 @@ is as fast as it may be. Who shares the machine with others measures them, too, 
 import argparse
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +19,10 @@ import uvloop
 
 from benchmarks import bounds, report
 from benchmarks.arrivals import append_steadily
-from benchmarks.stage import MAIN, Stage, job, open_stage, until
+from benchmarks.stage import MAIN, Process, Stage, cpu_seconds, job, open_stage, until
 from benchmarks.webhooks import percentile
 from dispatcher.broker.local_kafka import LocalKafka
+from dispatcher.clock import SystemClock
 
 BACKLOG: Final = 30_000
 WARM_UP: Final = 5.0
@@ -30,6 +32,8 @@ URGENT: Final = 50
 LIMITED: Final = 500
 PERCENTILES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 FAST: Final = {"low": "0ms", "high": "0ms", "tail": "0ms", "tail_share": "0%"}
+
+clock = SystemClock()
 
 
 async def main() -> None:
@@ -44,7 +48,7 @@ async def main() -> None:
     with LocalKafka() as kafka, tempfile.TemporaryDirectory() as folder:
         for _ in range(wanted.runs):
             async with _stage(Path(folder), kafka.address, 1_000_000) as stage:
-                runs.append(await at_half_load(stage, cores[0]))
+                runs.append(await at_half_load(stage, kafka, cores[0]))
         async with _stage(Path(folder), kafka.address, LIMITED) as stage:
             urgent = await urgent_under_bulk(stage, cores[0])
     figures: dict[str, Any] = {"load average before and after": [round(load, 1), round(os.getloadavg()[0], 1)]}
@@ -70,15 +74,24 @@ def _stage(folder: Path, kafka: str, rate: int) -> Any:
     )
 
 
-async def at_half_load(stage: Stage, core: int) -> dict[str, float]:
-    """Return the percentiles (ms) of what came at half the rate of a backlog, and that rate."""
+async def at_half_load(stage: Stage, kafka: LocalKafka, core: int) -> dict[str, float]:
+    """Return the percentiles (ms) of what came at half the rate of a backlog, that rate, and how busy all were."""
     await stage.publish(job("backlog", row, "marketing") for row in range(BACKLOG))
-    await _start(stage, core)
+    simulator, worker = await _start(stage, core)
     full = await _drained(stage)
     rate = full / 2
     rows = range(BACKLOG, BACKLOG + int((WARM_UP + SECONDS) * rate))
+    pids = {"the worker": [worker.pid], "Kafka, the stand-in and this": [kafka.pid or 0, simulator.pid, os.getpid()]}
+    before, began = _used(pids), clock.monotonic()
     due = await append_steadily(stage, (job("steady", row, "marketing") for row in rows), rate)
-    return {"messages/s of a backlog": round(full), **_percentiles(await _times(stage, due))}
+    seconds = clock.monotonic() - began
+    busy = {f"% of a core, {who}": round(100 * (cpu - before[who]) / seconds, 1) for who, cpu in _used(pids).items()}
+    return {"messages/s of a backlog": round(full), **busy, **_percentiles(await _times(stage, due))}
+
+
+def _used(pids: Mapping[str, Iterable[int]]) -> dict[str, float]:
+    """Return the CPU seconds that processes have used, together, by name."""
+    return {who: sum(cpu_seconds(pid) for pid in of_them) for who, of_them in pids.items()}
 
 
 async def urgent_under_bulk(stage: Stage, core: int) -> dict[str, float]:
@@ -91,10 +104,11 @@ async def urgent_under_bulk(stage: Stage, core: int) -> dict[str, float]:
     return _percentiles(await _times(stage, due))
 
 
-async def _start(stage: Stage, core: int) -> None:
-    await stage.start_simulator()
+async def _start(stage: Stage, core: int) -> tuple[Process, Process]:
+    simulator = await stage.start_simulator()
     worker = await stage.start_worker()
     os.sched_setaffinity(worker.pid, {core})
+    return simulator, worker
 
 
 async def _drained(stage: Stage) -> float:

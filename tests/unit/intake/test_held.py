@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.intake.held import LOOK, REST, REST_FROM, Held
+from dispatcher.transport.fetching import REST_FOR
 
 TIERS = {"parked.10s": 10.0, "parked.1h": 3600.0}
 SHORT, LONG = TopicPartition("parked.10s", 0), TopicPartition("parked.1h", 0)
@@ -83,6 +84,10 @@ def test_partitions_without_anything_are_looked_at_now_and_then_and_jobs_always(
                 held.turn((SHORT, LONG, jobs), now + LOOK)
                 assert SHORT not in held.idle, "there may be more of it"
         assert now - looked_at <= REST + 0.2
+
+
+def test_within_a_look_a_fetch_ends_and_another_begins() -> None:
+    assert 2 * REST_FOR < LOOK
 
 
 def test_a_wall_clock_that_was_put_back_ends_no_look() -> None:
