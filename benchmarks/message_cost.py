@@ -109,6 +109,16 @@ class Bench:
     async def run(self, contenders: Sequence[Contender], pairs: int) -> dict[str, Any]:
         """Return the figures of *pairs* rounds; every second round goes the other way."""
         load = [os.getloadavg()[0]]
+        costs = await self.costs(contenders, pairs)
+        load.append(os.getloadavg()[0])
+        return {
+            "load average before and after": [round(value, 1) for value in load],
+            "commit": report.commit(),  # scenes are measured one by one
+            **_figures(costs),
+        }
+
+    async def costs(self, contenders: Sequence[Contender], pairs: int) -> dict[str, list[Cost]]:
+        """Return what a message cost each of *contenders*, by its name, in each of *pairs* rounds."""
         async with self._stage() as stage:
             await stage.publish(job("peers", row, "marketing") for row in range(self._scene.jobs))
         costs: dict[str, list[Cost]] = {contender.name: [] for contender in contenders}
@@ -117,12 +127,7 @@ class Bench:
                 cost = await self._measure(contender)
                 costs[contender.name].append(cost)
                 print(f"{self._scene.scheme} {contender.name:>14} {cost.us:6.1f} us {cost.rate:8.0f}/s")
-        load.append(os.getloadavg()[0])
-        return {
-            "load average before and after": [round(value, 1) for value in load],
-            "commit": report.commit(),  # scenes are measured one by one
-            **_figures(costs),
-        }
+        return costs
 
     def _stage(self) -> Any:
         return open_stage(
@@ -140,7 +145,7 @@ class Bench:
             stand_in = await self._start_stand_in(stage)
             if contender.name != OURS:
                 await _create(self._kafka.address, stage.config["topics"]["results"])
-            with _on(self._its_core):
+            with on_cores(self._its_core):
                 process = await contender.start(stage, connections=CONNECTIONS)
             watched = [psutil.Process(pid) for pid in (process.pid, stand_in.pid, self._kafka.pid, os.getpid())]
             first = await self._when(stage, process, 1, watched)
@@ -265,7 +270,7 @@ def _cpu_of_all() -> float:
 
 
 @contextmanager
-def _on(cores: set[int]) -> Iterator[None]:
+def on_cores(cores: set[int]) -> Iterator[None]:
     """Let what is started here run on *cores*: Go, for one, counts them when it starts."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
