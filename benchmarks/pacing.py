@@ -131,7 +131,8 @@ async def _whole(drive: Drive, name: str) -> dict[str, Any]:
     figures["MB"] = round(memory / 1e6)
     off = max(100 - figures["% of its rate, the slowest sender"], figures["% of its rate, the fastest sender"] - 100)
     figures[f"every sender within {MOST_OFF:g} % of its rate"] = bounds.verdict(holds=off <= MOST_OFF)
-    figures |= yardstick.figures(us, figures["% of a core"], MOST_CORE)
+    figures[f"below {MOST_CORE:g} % of a core"] = bounds.verdict(holds=figures["% of a core"] < MOST_CORE)
+    figures |= yardstick.figures(us, figures["% of a core"])
     return {f"{name}: {what}": value for what, value in figures.items()}
 
 
