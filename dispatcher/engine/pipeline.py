@@ -24,6 +24,7 @@ from dispatcher.domain.outcome import Position
 from dispatcher.domain.parking import EVERY_TIER, HELD, NotParkedError, Whereabouts, read_headers
 from dispatcher.domain.segments import count_segments
 from dispatcher.domain.settings import Settings
+from dispatcher.engine import gauges
 from dispatcher.engine.answers import Answers
 from dispatcher.engine.campaigns import Campaigns
 from dispatcher.engine.doubts import Doubts
@@ -49,8 +50,6 @@ log = structlog.get_logger()
 AHEAD = 0.050
 # The clocks of operators and workers differ by less than so many seconds.
 CLOCKS_DIFFER = 5.0
-
-_REASONS = ("sender", "queue", "account", "family", "campaign", "concurrency", "suspended", "held", "journal", "cap")
 
 
 class Pipeline:
@@ -291,8 +290,7 @@ class Pipeline:
         self._retries.adopt(fleet)
         self.senders.adopt(fleet.senders, settings.feedback.queue_delay)
         self._returns.refuse_stranded(self.placement.place_anew(gone, now))
-        for measured in (metrics.LANE_WAITING, metrics.QUEUE_SECONDS, metrics.IN_FLIGHT, metrics.CONCURRENCY):
-            measured.clear()  # of what is no more
+        gauges.clear()
 
     def recover(
         self,
@@ -340,27 +338,11 @@ class Pipeline:
 
     def measure(self) -> None:
         """Set the gauges of what waits, where, and what is in flight."""
-        now = self._clock.monotonic()
-        for lane in self.hierarchy.lanes():
-            metrics.LANE_WAITING.labels(lane.name).set(lane.queue.count + lane.prepared)
-            depth = max(gate.model.depth(now) / gate.model.rate for gate in lane.queues)
-            metrics.QUEUE_SECONDS.labels(lane.name).set(depth)
-        for reason, messages in self._waiting().items():
-            metrics.WAITING.labels(reason).set(messages)
-        for account, gate in self.hierarchy.concurrency.items():
-            metrics.IN_FLIGHT.labels(account).set(gate.in_flight)
-            metrics.CONCURRENCY.labels(account).set(int(gate.limit.limit))
-        metrics.MOVED.set(self.placement.moved)
-        metrics.QUARANTINED.set(self.placement.health.count(now))
+        gauges.show(self.hierarchy, self.placement, self._waiting(), self._clock.monotonic())
 
     def _waiting(self) -> dict[str, int]:
         """Count the messages that wait, by what they wait for."""
-        waiting = dict.fromkeys(_REASONS, 0)
-        for lane in self.hierarchy.lanes():
-            held = self.campaigns.held_in(lane)
-            waiting["held"] += held
-            waiting[lane.waits_for] += lane.queue.count + lane.prepared - held
-        return waiting
+        return gauges.count_waiting(self.hierarchy, self.campaigns)
 
     # ------------------------------------------------------------------ when
 
