@@ -24,11 +24,13 @@ from dispatcher.domain.fleet import PriorityClass
 from dispatcher.domain.journal import Intent
 from dispatcher.intake import commits
 from dispatcher.intake import consumer as intake_consumer
-from dispatcher.intake.consumer import BATCH, Intake
+from dispatcher.intake.consumer import BATCH, POLL, Intake
 from dispatcher.intake.held import Held
 from dispatcher.intake.offsets import PartitionOffsets
 from dispatcher.intake.recovery import Recovered
 from dispatcher.intake.watchdog import PATIENCE, Mechanism
+from dispatcher.transport.fetching import GATHER_BYTES, GATHER_FOR
+from tests.clock import FakeClock
 
 JOBS = TopicPartition("jobs", 0)
 
@@ -145,6 +147,28 @@ async def test_what_a_read_brings_that_outlived_its_assignment_is_read_again(
         assert taken == []
         await intake._poll()
     assert taken == list(range(BATCH))
+
+
+async def test_kafka_gathers_while_jobs_come_and_answers_at_once_while_hardly_any_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, clock, asked_for = Log(), FakeClock(), []
+    takes = iter((GATHER_FOR, GATHER_FOR, POLL, GATHER_FOR, 0.0))
+
+    async def getmany(*_: TopicPartition, **__: Any) -> dict[Any, list[Any]]:
+        asked_for.append(log._fetcher._fetch_min_bytes)
+        clock.advance(next(takes))
+        return {}
+
+    monkeypatch.setattr(log, "getmany", getmany)
+    monkeypatch.setattr(clock, "sleep", nothing)
+    async with asyncio.TaskGroup() as tasks:
+        intake = intake_of(log, monkeypatch, tasks)
+        intake._clock = clock
+        await intake._assigned({JOBS})
+        for _ in range(5):
+            await intake._poll()
+    assert asked_for == [1, GATHER_BYTES, GATHER_BYTES, 1, GATHER_BYTES]
 
 
 async def test_what_was_inherited_in_doubt_keeps_its_page_until_it_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
